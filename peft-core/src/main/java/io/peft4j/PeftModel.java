@@ -1,0 +1,703 @@
+package io.peft4j;
+
+import ai.djl.Model;
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.NDScope;
+import ai.djl.nn.Block;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.peft4j.nn.Backbone;
+import io.peft4j.nn.Pass;
+import io.peft4j.nn.Pass.Segment;
+import io.peft4j.nn.WeightSnapshot;
+import io.peft4j.nn.WeightStore;
+import io.peft4j.spi.Adapter;
+import io.peft4j.spi.AdapterBuilder;
+import io.peft4j.spi.AttachContext;
+import io.peft4j.spi.PeftMethod;
+import io.peft4j.spi.PeftMethods;
+import io.peft4j.state.AdapterState;
+import io.peft4j.state.SavedAdapter;
+import io.peft4j.target.ModelLayout;
+import io.peft4j.torch.GradMode;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A base model with adapters. Several adapters share the one frozen base; which of them act is part
+ * of each request ({@link #with}), and the model's own setting is only what is used when a request
+ * names none. Which are trained is a second, separate set.
+ *
+ * <p>All methods may be called from any thread. A pass that has begun keeps the adapters and weights
+ * it began with, whatever is merged, replaced or deleted meanwhile.
+ *
+ * <p>The caller closes the model, which frees its adapters and undoes a merge; the base model stays
+ * the caller's.
+ */
+public final class PeftModel implements AutoCloseable {
+  private final Object lock = new Object();
+  private final Block base;
+  private final Backbone backbone;
+  private final AdapterRegistry adapters = new AdapterRegistry();
+  private volatile AdapterSet active = AdapterSet.none();
+  private List<String> trained = List.of();
+  private @Nullable Merged merged;
+  private boolean closed;
+
+  private record Merged(AdapterSet set, WeightStore.Replacement replacement) {}
+
+  PeftModel(Block base, Backbone backbone) {
+    this.base = base;
+    this.backbone = backbone;
+    backbone.weights().enter();
+  }
+
+  /**
+   * Wraps a network with a saved adapter; the same as {@link Peft#load}.
+   *
+   * @param block this project's transformer, or any initialised DJL network
+   * @param directory the adapter's directory
+   * @return the model; the caller closes it
+   */
+  public static PeftModel load(Block block, Path directory) {
+    return Peft.load(block, directory);
+  }
+
+  /**
+   * Wraps the network of a DJL model with a saved adapter; the same as {@link Peft#load}.
+   *
+   * @param model a model with an initialised block
+   * @param directory the adapter's directory
+   * @return the model; the caller closes it
+   */
+  public static PeftModel load(Model model, Path directory) {
+    return Peft.load(Peft.block(model), directory);
+  }
+
+  /**
+   * The names, shapes and layers of the base.
+   *
+   * @return the layout
+   */
+  public ModelLayout layout() {
+    return backbone.layout();
+  }
+
+  // --- adapters -------------------------------------------------------------------------------
+
+  /**
+   * Adds a new adapter, which neither acts nor is trained until it is asked to.
+   *
+   * @param name letters, digits, {@code _} and {@code -}; not in use
+   * @param config the adapter
+   * @throws InvalidConfigException if the configuration does not fit the base
+   * @throws AdapterStateException if the name is in use
+   */
+  public void addAdapter(String name, PeftConfig config) {
+    checkFree(name);
+    install(name, PeftMethods.of(config), config, null, false);
+  }
+
+  /**
+   * Loads a saved adapter, which neither acts nor is trained until it is asked to.
+   *
+   * @param name letters, digits, {@code _} and {@code -}; not in use
+   * @param directory the adapter's directory
+   * @throws MalformedFileException if the directory is missing, damaged or of no known kind
+   * @throws AdapterStateException if the adapter does not fit the base, or the name is in use
+   */
+  public void loadAdapter(String name, Path directory) {
+    checkFree(name);
+    PeftMethod method = PeftMethods.of(directory);
+    try (SavedAdapter saved = method.read(directory);
+        NDManager tensors = NDManager.newBaseManager(backbone.device(), "PyTorch")) {
+      install(name, method, saved.config(), saved.tensors(tensors), false);
+    }
+  }
+
+  /**
+   * Adds an adapter from tensors in memory.
+   *
+   * @param name letters, digits, {@code _} and {@code -}; not in use
+   * @param config the adapter's configuration
+   * @param tensors state key to float32 array, as {@link #stateDict} gives them; copied
+   * @throws AdapterStateException if the tensors do not fit, or the name is in use
+   */
+  public void addAdapter(String name, PeftConfig config, Map<String, NDArray> tensors) {
+    checkFree(name);
+    install(name, PeftMethods.of(config), config, tensors, false);
+  }
+
+  /**
+   * Deletes an adapter. Its memory goes when the last pass that uses it has ended. If it was active
+   * it acts no more; if it is merged the merge is undone first.
+   *
+   * @param name the adapter
+   * @throws AdapterStateException if there is none of that name
+   */
+  public void deleteAdapter(String name) {
+    synchronized (lock) {
+      adapters.get(name);
+      if (merged != null && merged.set().names().contains(name)) {
+        unmerge();
+      }
+      active = without(active, name);
+      trained = trained.stream().filter(other -> !other.equals(name)).toList();
+      adapters.remove(name);
+    }
+  }
+
+  private static AdapterSet without(AdapterSet set, String name) {
+    if (!set.names().contains(name)) {
+      return set;
+    }
+    AdapterSet rest = AdapterSet.none();
+    if (set.rows().isEmpty()) {
+      for (Map.Entry<String, Float> entry : set.strengths().entrySet()) {
+        rest = entry.getKey().equals(name) ? rest : rest.and(entry.getKey(), entry.getValue());
+      }
+    }
+    return rest;
+  }
+
+  /**
+   * The adapters of this model.
+   *
+   * @return their names in the order in which they were added
+   */
+  public List<String> adapterNames() {
+    synchronized (lock) {
+      return adapters.names();
+    }
+  }
+
+  /**
+   * An adapter's tensors, layers and notes. It stays the model's; do not use it after deleting it.
+   *
+   * @param name the adapter
+   * @return the adapter
+   * @throws AdapterStateException if there is none of that name
+   */
+  public Adapter adapter(String name) {
+    synchronized (lock) {
+      return adapters.get(name);
+    }
+  }
+
+  private void checkFree(String name) {
+    AdapterSet.checkName(name);
+    synchronized (lock) {
+      if (adapters.contains(name)) {
+        throw new AdapterStateException("there is an adapter '" + name + "' already");
+      }
+    }
+  }
+
+  private void install(
+      String name,
+      PeftMethod method,
+      PeftConfig config,
+      @Nullable Map<String, NDArray> tensors,
+      boolean replace) {
+    NDManager owner = NDManager.newBaseManager(backbone.device(), "PyTorch");
+    Adapter adapter;
+    try (GradMode off = GradMode.off();
+        NDScope scope = new NDScope();
+        WeightSnapshot weights = backbone.weights().lease()) {
+      scope.suppressNotUsedWarning();
+      AdapterBuilder builder = new AdapterBuilder(layout(), config, owner);
+      method.attach(new AttachContext(backbone, weights, config, owner, tensors), builder);
+      adapter = builder.build();
+    } catch (RuntimeException e) {
+      owner.close();
+      throw e;
+    }
+    synchronized (lock) {
+      if (closed || adapters.contains(name) != replace) {
+        adapter.release();
+        throw new AdapterStateException(
+            closed ? "the model has been closed" : "adapter '" + name + "' changed meanwhile");
+      }
+      adapters.put(name, adapter);
+      adapter.train(trained.contains(name));
+    }
+  }
+
+  // --- which act, which are trained -----------------------------------------------------------
+
+  /**
+   * Sets which adapters act when a request names none.
+   *
+   * @param names the adapters, at full strength; none for the base alone
+   * @throws AdapterStateException if one does not exist or they cannot act together
+   */
+  public void setActiveAdapters(String... names) {
+    setActiveAdapters(AdapterSet.of(names));
+  }
+
+  /**
+   * Sets which adapters act when a request names none.
+   *
+   * @param set the adapters
+   * @throws AdapterStateException if one does not exist or they cannot act together
+   */
+  public void setActiveAdapters(AdapterSet set) {
+    synchronized (lock) {
+      adapters.check(set);
+      active = set;
+    }
+  }
+
+  /**
+   * Which adapters act when a request names none.
+   *
+   * @return the set
+   */
+  public AdapterSet activeAdapters() {
+    return active;
+  }
+
+  /** Lets no adapter act when a request names none: the base alone. */
+  public void disableAdapters() {
+    setActiveAdapters(AdapterSet.none());
+  }
+
+  /**
+   * Sets which adapters are trained; the others keep their tensors as they are.
+   *
+   * @param names the adapters
+   * @throws AdapterStateException if one does not exist
+   */
+  public void trainAdapters(String... names) {
+    synchronized (lock) {
+      List<String> wanted = List.of(names);
+      wanted.forEach(adapters::get);
+      adapters.all().forEach((name, adapter) -> adapter.train(wanted.contains(name)));
+      trained = wanted;
+    }
+  }
+
+  /**
+   * Which adapters are trained.
+   *
+   * @return their names
+   */
+  public List<String> trainedAdapters() {
+    synchronized (lock) {
+      return trained;
+    }
+  }
+
+  /**
+   * The tensors that training changes. Made anew when adapters are replaced: ask again then.
+   *
+   * @return the parameters of the trained adapters
+   */
+  public List<TrainableParameter> trainableParameters() {
+    synchronized (lock) {
+      List<TrainableParameter> all = new ArrayList<>();
+      for (String name : trained) {
+        adapters
+            .get(name)
+            .parameters()
+            .forEach((key, array) -> all.add(new TrainableParameter(name, key, array)));
+      }
+      return all;
+    }
+  }
+
+  // --- computing ------------------------------------------------------------------------------
+
+  /**
+   * This model with chosen adapters, for one request or many.
+   *
+   * @param names the adapters, at full strength; none for the base alone
+   * @return the view
+   * @throws AdapterStateException if one does not exist or they cannot act together
+   */
+  public PeftView with(String... names) {
+    return with(AdapterSet.of(names));
+  }
+
+  /**
+   * This model with chosen adapters, for one request or many.
+   *
+   * @param set the adapters
+   * @return the view
+   * @throws AdapterStateException if one does not exist or they cannot act together
+   */
+  public PeftView with(AdapterSet set) {
+    synchronized (lock) {
+      adapters.check(set);
+    }
+    return new PeftView(this, set);
+  }
+
+  /**
+   * Computes the network with the active adapters, without dropout and gradients.
+   *
+   * @param inputs the network's inputs, the first dimension of each the batch; they stay the caller's
+   * @return the outputs, attached to the manager of the first input
+   */
+  public NDList forward(NDList inputs) {
+    return forward(inputs, active, ForwardMode.INFERENCE);
+  }
+
+  /**
+   * Computes the network with the active adapters.
+   *
+   * @param inputs the network's inputs, the first dimension of each the batch; they stay the caller's
+   * @param mode what the pass is for
+   * @return the outputs, attached to the manager of the first input
+   */
+  public NDList forward(NDList inputs, ForwardMode mode) {
+    return forward(inputs, active, mode);
+  }
+
+  /**
+   * This model as a DJL block whose parameters are those of the adapters that are trained now, for
+   * DJL's own {@code Trainer}. The base's parameters are not among them, so that nothing un-freezes
+   * them.
+   *
+   * @return a block that computes with the active adapters; it holds nothing to close
+   */
+  public Block block() {
+    return new PeftBlock(this);
+  }
+
+  NDList forward(NDList inputs, AdapterSet set, ForwardMode mode) {
+    try (Lease lease = lease(inputs, set, mode);
+        GradMode grad = GradMode.set(mode.gradients());
+        NDScope scope = new NDScope()) {
+      scope.suppressNotUsedWarning();
+      NDList outputs = backbone.forward(lease.pass, lease.order(inputs));
+      outputs = lease.restore(outputs);
+      outputs.attach(inputs.head().getManager());
+      NDScope.unregister(outputs);
+      return outputs;
+    }
+  }
+
+  private Lease lease(NDList inputs, AdapterSet set, ForwardMode mode) {
+    long batch = inputs.head().getShape().get(0);
+    if (!set.rows().isEmpty() && set.rows().size() != batch) {
+      throw new AdapterStateException(
+          "an adapter is named for "
+              + set.rows().size()
+              + " rows, but the batch has "
+              + batch
+              + " rows");
+    }
+    synchronized (lock) {
+      if (closed) {
+        throw new AdapterStateException("the model has been closed");
+      }
+      adapters.check(set);
+      boolean asMerged = merged != null && merged.set().equals(set);
+      if (asMerged && mode.gradients()) {
+        throw new AdapterStateException("adapters " + set + " are merged: unmerge before training");
+      }
+      WeightSnapshot weights =
+          merged != null && !asMerged
+              ? merged.replacement().leaseBefore()
+              : backbone.weights().lease();
+      AdapterSet acting = asMerged ? AdapterSet.none() : set;
+      RowOrder rows = acting.rows().isEmpty() ? null : new RowOrder(acting.rows(), adapters);
+      List<Segment> segments =
+          rows == null ? List.of(adapters.segment(acting)) : rows.segments();
+      return new Lease(
+          new Pass(weights, segments, mode.dropout()), adapters.lease(acting), rows);
+    }
+  }
+
+  /** What a pass holds until it ends. */
+  private static final class Lease implements AutoCloseable {
+    private final Pass pass;
+    private final List<Adapter> adapters;
+    private final @Nullable RowOrder rows;
+
+    private Lease(Pass pass, List<Adapter> adapters, @Nullable RowOrder rows) {
+      this.pass = pass;
+      this.adapters = adapters;
+      this.rows = rows;
+    }
+
+    NDList order(NDList inputs) {
+      return rows == null ? inputs : rows.sort(inputs);
+    }
+
+    NDList restore(NDList outputs) {
+      return rows == null ? outputs : rows.restore(outputs);
+    }
+
+    @Override
+    public void close() {
+      adapters.forEach(Adapter::release);
+      pass.weights().close();
+    }
+  }
+
+  // --- merging --------------------------------------------------------------------------------
+
+  /**
+   * Merges the active adapters into the base: W becomes W + s·B·A. Requests for the same set then
+   * cost what the plain base costs; requests for others go on as before. {@link #unmerge} puts the
+   * base back bit for bit, for which its weights are kept meanwhile.
+   *
+   * @throws AdapterStateException if an adapter cannot be merged, something is merged already, or
+   *     another model is open over the same base; nothing is changed then
+   */
+  public void merge() {
+    merge(active, false);
+  }
+
+  /**
+   * Merges the active adapters as {@link #merge()} does, but refuses NaN and infinity.
+   *
+   * @throws AdapterStateException also if a merged weight would not be finite; nothing is changed
+   *     then
+   */
+  public void safeMerge() {
+    merge(active, true);
+  }
+
+  /**
+   * Merges chosen adapters.
+   *
+   * @param set adapters that act on every row
+   * @param safe whether to refuse NaN and infinity
+   * @throws AdapterStateException if an adapter cannot be merged, something else is merged already,
+   *     another model is open over the same base, or a merged weight would not be finite; nothing is
+   *     changed then
+   */
+  public void merge(AdapterSet set, boolean safe) {
+    if (!set.rows().isEmpty()) {
+      throw new AdapterStateException("adapters that are chosen by row cannot be merged");
+    }
+    synchronized (lock) {
+      adapters.check(set);
+      if (merged != null) {
+        if (merged.set().equals(set)) {
+          return;
+        }
+        throw new AdapterStateException(
+            "adapters " + merged.set() + " are merged already: unmerge before merging " + set);
+      }
+      if (backbone.weights().wrappers() > 1) {
+        throw new AdapterStateException(
+            "another model is open over the same base: close it before merging");
+      }
+      try (WeightSnapshot weights = backbone.weights().lease()) {
+        merged =
+            new Merged(
+                set,
+                backbone
+                    .weights()
+                    .replace(Merger.merge(layout(), weights, adapters.segment(set), safe)));
+      }
+    }
+  }
+
+  /** Puts the base back as it was before merging, bit for bit. Does nothing if nothing is merged. */
+  public void unmerge() {
+    synchronized (lock) {
+      if (merged != null) {
+        merged.replacement().undo();
+        merged = null;
+      }
+    }
+  }
+
+  /**
+   * The adapters that are merged.
+   *
+   * @return the set; none if nothing is merged
+   */
+  public AdapterSet mergedAdapters() {
+    synchronized (lock) {
+      return merged == null ? AdapterSet.none() : merged.set();
+    }
+  }
+
+  /**
+   * Merges the active adapters for good and closes this model.
+   *
+   * @return the base, now with merged weights; it was and stays the caller's
+   * @throws AdapterStateException if merging is not possible; nothing is changed then
+   */
+  public Block mergeAndUnload() {
+    synchronized (lock) {
+      merge();
+      if (merged != null) {
+        backbone.keep(merged.replacement());
+        merged = null;
+      }
+      return unload();
+    }
+  }
+
+  /**
+   * Closes this model, merging nothing.
+   *
+   * @return the base as it was before it was wrapped
+   */
+  public Block unload() {
+    close();
+    return base;
+  }
+
+  // --- state ----------------------------------------------------------------------------------
+
+  /**
+   * The tensors of an adapter as they are saved.
+   *
+   * @param name the adapter
+   * @param owner owns the copies
+   * @return state key ({@code base_model.model.} and the path, without the adapter's name) to a
+   *     float32 copy
+   */
+  public SortedMap<String, NDArray> stateDict(String name, NDManager owner) {
+    try (GradMode off = GradMode.off();
+        NDScope scope = new NDScope()) {
+      scope.suppressNotUsedWarning();
+      SortedMap<String, NDArray> copies = new TreeMap<>();
+      adapter(name)
+          .state()
+          .tensors()
+          .forEach(
+              (key, array) -> {
+                NDArray copy = array.duplicate();
+                copy.attach(owner);
+                NDScope.unregister(copy);
+                copies.put(key, copy);
+              });
+      return copies;
+    }
+  }
+
+  /**
+   * Replaces the tensors of an adapter. Passes that have begun keep the old ones.
+   *
+   * @param name the adapter
+   * @param tensors state key to float32 array, as {@link #stateDict} gives them; copied
+   * @throws AdapterStateException if the tensors do not fit or the adapter is merged; nothing is
+   *     changed then
+   */
+  public void loadStateDict(String name, Map<String, NDArray> tensors) {
+    PeftMethod method;
+    PeftConfig config;
+    synchronized (lock) {
+      Adapter adapter = adapters.get(name);
+      if (merged != null && merged.set().names().contains(name)) {
+        throw new AdapterStateException("adapter '" + name + "' is merged: unmerge first");
+      }
+      method = PeftMethods.of(adapter.config());
+      try (GradMode off = GradMode.off();
+          NDScope scope = new NDScope()) {
+        scope.suppressNotUsedWarning();
+        config = method.readConfig(adapter.state().config());
+      }
+    }
+    install(name, method, config, tensors, true);
+  }
+
+  /**
+   * Saves adapters in their own ecosystem's format. The one named {@value
+   * Peft#DEFAULT_ADAPTER} goes into the directory itself, others into a directory of their name
+   * below it, as Hugging Face PEFT does.
+   *
+   * @param directory the directory, made if it is missing
+   * @param names the adapters; all of them if none is named
+   */
+  public void save(Path directory, String... names) {
+    List<String> wanted = names.length == 0 ? adapterNames() : List.of(names);
+    wanted.forEach(this::adapter);
+    for (String name : wanted) {
+      saveAs(name, name.equals(Peft.DEFAULT_ADAPTER) ? directory : directory.resolve(name));
+    }
+  }
+
+  /**
+   * Saves one adapter into a directory of its own.
+   *
+   * @param name the adapter
+   * @param directory the directory, made if it is missing
+   */
+  public void saveAs(String name, Path directory) {
+    try (GradMode off = GradMode.off();
+        NDScope scope = new NDScope()) {
+      scope.suppressNotUsedWarning();
+      Adapter adapter = adapter(name);
+      AdapterState state = adapter.state();
+      backbone.origin().ifPresent(origin -> addOrigin(state.config(), origin));
+      PeftMethods.of(adapter.config()).write(directory, state);
+    }
+  }
+
+  private static void addOrigin(ObjectNode config, Backbone.Origin origin) {
+    if (!config.hasNonNull("base_model_name_or_path")) {
+      config.put("base_model_name_or_path", origin.nameOrPath());
+    }
+    // PEFT names the class of the base where no task type says how to load it.
+    if (!config.hasNonNull("task_type") && !config.hasNonNull("auto_mapping")) {
+      config
+          .putObject("auto_mapping")
+          .put("base_model_class", origin.className())
+          .put("parent_library", origin.library());
+    }
+  }
+
+  // --- reports --------------------------------------------------------------------------------
+
+  /**
+   * How many values are trained and how many there are.
+   *
+   * @return the counts
+   */
+  public ParameterReport trainableParameterReport() {
+    synchronized (lock) {
+      long trainable = 0;
+      long all = layout().parameterCount();
+      for (Map.Entry<String, Adapter> entry : adapters.all().entrySet()) {
+        Adapter adapter = entry.getValue();
+        long values =
+            adapter.parameters().values().stream().mapToLong(a -> a.getShape().size()).sum();
+        all += values - adapter.borrowedValues();
+        if (trained.contains(entry.getKey())) {
+          trainable += values;
+        }
+      }
+      return new ParameterReport(trainable, all);
+    }
+  }
+
+  /**
+   * What an adapter acts on and why.
+   *
+   * @param name the adapter
+   * @return the adapted layers in model order
+   */
+  public List<Adapter.AdaptedLayer> layerReport(String name) {
+    return adapter(name).adaptedLayers();
+  }
+
+  @Override
+  public void close() {
+    synchronized (lock) {
+      if (!closed) {
+        unmerge();
+        closed = true;
+        active = AdapterSet.none();
+        trained = List.of();
+        adapters.clear();
+        backbone.weights().leave();
+      }
+    }
+  }
+}

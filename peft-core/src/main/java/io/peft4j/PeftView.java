@@ -1,0 +1,50 @@
+package io.peft4j;
+
+import ai.djl.ndarray.NDList;
+
+/**
+ * A model with chosen adapters: a small value that holds nothing to close, made for one request or
+ * kept. Any number of threads may compute with different views of one model at once.
+ */
+public final class PeftView {
+  private final PeftModel model;
+  private final AdapterSet adapters;
+
+  PeftView(PeftModel model, AdapterSet adapters) {
+    this.model = model;
+    this.adapters = adapters;
+  }
+
+  /**
+   * The adapters that act.
+   *
+   * @return the set
+   */
+  public AdapterSet adapters() {
+    return adapters;
+  }
+
+  /**
+   * Computes the network without dropout and gradients.
+   *
+   * @param inputs the network's inputs, the first dimension of each the batch; they stay the caller's
+   * @return the outputs, attached to the manager of the first input
+   * @throws AdapterStateException if an adapter has been deleted, or rows and batch differ in number
+   */
+  public NDList forward(NDList inputs) {
+    return forward(inputs, ForwardMode.INFERENCE);
+  }
+
+  /**
+   * Computes the network.
+   *
+   * @param inputs the network's inputs, the first dimension of each the batch; they stay the caller's
+   * @param mode what the pass is for
+   * @return the outputs, attached to the manager of the first input
+   * @throws AdapterStateException if an adapter has been deleted, rows and batch differ in number, or
+   *     gradients are asked for while adapters are merged
+   */
+  public NDList forward(NDList inputs, ForwardMode mode) {
+    return model.forward(inputs, adapters, mode);
+  }
+}

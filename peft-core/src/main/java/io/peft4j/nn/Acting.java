@@ -1,0 +1,24 @@
+package io.peft4j.nn;
+
+import ai.djl.ndarray.NDArray;
+import org.jspecify.annotations.Nullable;
+
+/** What a pass needs to know of an adapter. */
+public interface Acting {
+
+  /**
+   * What the adapter does at a layer.
+   *
+   * @param slot the layer's slot
+   * @return its effect, or null if it has none there
+   */
+  @Nullable LayerAdapter layer(int slot);
+
+  /**
+   * The adapter's own copy of a parameter, used in place of the base's.
+   *
+   * @param index the parameter's index
+   * @return float32 array, or null if the adapter leaves that parameter alone
+   */
+  @Nullable NDArray override(int index);
+}

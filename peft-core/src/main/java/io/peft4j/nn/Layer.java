@@ -1,0 +1,105 @@
+package io.peft4j.nn;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.index.NDIndex;
+import ai.djl.ndarray.NDArrays;
+import io.peft4j.target.LayerSpec;
+import io.peft4j.target.ModelLayout;
+import io.peft4j.nn.Pass.Segment;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A layer where adapters act: a pure function of its input and of the weights and adapters of the
+ * pass. Holds no arrays. The first dimension of every input is the batch.
+ */
+public abstract class Layer {
+  private final LayerSpec spec;
+  private final int weightIndex;
+  private final int biasIndex;
+
+  Layer(ModelLayout layout, LayerSpec spec) {
+    this.spec = spec;
+    weightIndex = layout.parameterIndex(spec.weightName());
+    biasIndex = spec.bias() ? layout.parameterIndex(spec.biasName()) : -1;
+  }
+
+  /**
+   * Path, kind and shapes.
+   *
+   * @return the description this layer was made from
+   */
+  public final LayerSpec spec() {
+    return spec;
+  }
+
+  /**
+   * Computes the layer with the adapters of the pass.
+   *
+   * @param pass weights and adapters
+   * @param x the input, its first dimension the batch
+   * @return the output
+   */
+  public final NDArray forward(Pass pass, NDArray x) {
+    List<Segment> segments = pass.segments();
+    if (segments.size() == 1) {
+      return forward(pass, segments.get(0), x);
+    }
+    boolean overridden = false;
+    boolean adapted = false;
+    for (Segment segment : segments) {
+      overridden |= segment.override(weightIndex) != null || segment.override(biasIndex) != null;
+      adapted |= segment.acts(spec.slot());
+    }
+    if (!overridden && !adapted) {
+      return forward(pass, Segment.ALL_BASE, x);
+    }
+    // The base's part is computed once for all rows unless an adapter brings its own parameters.
+    NDArray base = overridden ? null : forward(pass, Segment.ALL_BASE, x);
+    NDList parts = new NDList(segments.size());
+    for (Segment segment : segments) {
+      NDIndex rows = new NDIndex().addSliceDim(segment.begin(), segment.end());
+      NDArray part = x.get(rows);
+      parts.add(
+          base == null
+              ? forward(pass, segment, part)
+              : adapt(pass, segment, part, weight(pass, segment), bias(pass, segment), base.get(rows)));
+    }
+    return NDArrays.concat(parts);
+  }
+
+  private NDArray forward(Pass pass, Segment segment, NDArray x) {
+    Weight weight = weight(pass, segment);
+    NDArray bias = bias(pass, segment);
+    return adapt(pass, segment, x, weight, bias, compute(x, weight, bias));
+  }
+
+  private NDArray adapt(
+      Pass pass, Segment segment, NDArray x, Weight weight, @Nullable NDArray bias, NDArray base) {
+    NDArray y = base;
+    for (int i = 0; i < segment.adapters().size(); i++) {
+      LayerAdapter adapter = segment.adapters().get(i).layer(spec.slot());
+      if (adapter != null) {
+        float strength = segment.strengths()[i];
+        y = adapter.apply(new LayerCall(x, base, weight, bias, strength, pass.dropout()), y);
+      }
+    }
+    return y;
+  }
+
+  private Weight weight(Pass pass, Segment segment) {
+    NDArray override = segment.override(weightIndex);
+    return override == null ? pass.weights().weight(weightIndex) : DenseWeight.of(override);
+  }
+
+  private @Nullable NDArray bias(Pass pass, Segment segment) {
+    if (biasIndex < 0) {
+      return null;
+    }
+    NDArray override = segment.override(biasIndex);
+    return override == null ? pass.weights().weight(biasIndex).dense() : override;
+  }
+
+  abstract NDArray compute(NDArray x, Weight weight, @Nullable NDArray bias);
+}

@@ -1,0 +1,28 @@
+package io.peft4j.nn;
+
+import ai.djl.ndarray.NDArray;
+import io.peft4j.target.ModelLayout;
+import io.peft4j.torch.Ops;
+import org.jspecify.annotations.Nullable;
+
+/** Root-mean-square normalisation over the last dimension, with weight and without bias. */
+public final class RmsNorm extends Layer {
+  private final double epsilon;
+
+  /**
+   * A norm of a model.
+   *
+   * @param layout the model's layout
+   * @param path the layer's path
+   * @param epsilon added to the mean square
+   */
+  public RmsNorm(ModelLayout layout, String path, double epsilon) {
+    super(layout, layout.layer(path).orElseThrow());
+    this.epsilon = epsilon;
+  }
+
+  @Override
+  NDArray compute(NDArray x, Weight weight, @Nullable NDArray bias) {
+    return Ops.rmsNorm(x, weight.dense(), epsilon);
+  }
+}

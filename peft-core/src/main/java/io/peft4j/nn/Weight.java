@@ -1,0 +1,55 @@
+package io.peft4j.nn;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.types.Shape;
+
+/**
+ * A frozen parameter: how it is stored is its own affair, and it multiplies activations in the way
+ * that suits its storage. Safe for use by several threads; closed by the {@link WeightStore} that
+ * holds it.
+ */
+public interface Weight extends AutoCloseable {
+
+  /**
+   * The shape of the parameter, whatever the storage.
+   *
+   * @return the shape
+   */
+  Shape shape();
+
+  /**
+   * The whole parameter in float32. A weight that is stored so gives the array it holds; others make
+   * one. Either way the array is not the caller's to close: open an {@link ai.djl.ndarray.NDScope}
+   * around its use, which closes what was made.
+   *
+   * @return float32 array of {@link #shape()}, not to be written to
+   */
+  NDArray dense();
+
+  /**
+   * Multiplies rows by this weight: x·Wᵀ + b.
+   *
+   * @param x float32 [..., in]
+   * @param bias float32 [out], or null for none
+   * @return float32 [..., out]
+   */
+  NDArray linear(NDArray x, @org.jspecify.annotations.Nullable NDArray bias);
+
+  /**
+   * Looks rows up.
+   *
+   * @param ids int64 indexes of any shape
+   * @return float32 [ids..., dimension]
+   */
+  NDArray rows(NDArray ids);
+
+  /**
+   * The bytes held, in memory or mapped.
+   *
+   * @return number of bytes
+   */
+  long bytes();
+
+  @Override
+  void close();
+}

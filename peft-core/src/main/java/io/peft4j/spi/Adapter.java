@@ -1,0 +1,169 @@
+package io.peft4j.spi;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDManager;
+import io.peft4j.PeftConfig;
+import io.peft4j.nn.Acting;
+import io.peft4j.nn.LayerAdapter;
+import io.peft4j.state.AdapterState;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One adapter over one base: tensors, and what they do at which layer. Made by an {@link
+ * AdapterBuilder}; owned by the model it was added to, freed when that model deletes it and the last
+ * pass that uses it has ended.
+ */
+public final class Adapter implements Acting {
+  private final PeftConfig config;
+  private final NDManager manager;
+  private final @Nullable LayerAdapter[] layers;
+  private final @Nullable NDArray[] overrides;
+  private final Map<String, NDArray> parameters;
+  private final Map<String, NDArray> buffers;
+  private final List<AdaptedLayer> adapted;
+  private final List<String> notes;
+  private final long borrowed;
+  private final @Nullable Supplier<AdapterState> exporter;
+  private int leases = 1;
+
+  Adapter(AdapterBuilder builder) {
+    config = builder.config;
+    manager = builder.manager;
+    layers = builder.layers;
+    overrides = builder.overrides;
+    parameters = Collections.unmodifiableMap(new LinkedHashMap<>(builder.parameters));
+    buffers = Collections.unmodifiableMap(new LinkedHashMap<>(builder.buffers));
+    adapted = List.copyOf(builder.adapted);
+    notes = List.copyOf(builder.notes);
+    borrowed = builder.borrowed;
+    exporter = builder.exporter;
+  }
+
+  /**
+   * A layer that an adapter acts on, for reports.
+   *
+   * @param path the layer's path
+   * @param effect what acts there, for example {@code r=8 alpha=16 scaling=2.0}
+   * @param reason why the layer was chosen, for example {@code target_modules 'query'}
+   */
+  public record AdaptedLayer(String path, String effect, String reason) {}
+
+  /**
+   * The configuration it was made from.
+   *
+   * @return the configuration
+   */
+  public PeftConfig config() {
+    return config;
+  }
+
+  @Override
+  public @Nullable LayerAdapter layer(int slot) {
+    return layers[slot];
+  }
+
+  @Override
+  public @Nullable NDArray override(int index) {
+    return overrides[index];
+  }
+
+  /**
+   * A parameter of the base of which both this adapter and another bring a copy.
+   *
+   * @param other an adapter of the same base
+   * @return the state key of this adapter's copy, or null if there is no such parameter
+   */
+  public @Nullable String sharedOverride(Adapter other) {
+    for (int i = 0; i < overrides.length; i++) {
+      NDArray mine = overrides[i];
+      if (mine != null && other.overrides[i] != null) {
+        return mine.getName();
+      }
+    }
+    return null;
+  }
+
+  /**
+   * The tensors that training changes.
+   *
+   * @return state key to float32 array, owned by this adapter
+   */
+  public Map<String, NDArray> parameters() {
+    return parameters;
+  }
+
+  /**
+   * The layers it acts on, in model order.
+   *
+   * @return path, effect and reason of each
+   */
+  public List<AdaptedLayer> adaptedLayers() {
+    return adapted;
+  }
+
+  /**
+   * What the method had to say when it attached, for example entries of a loaded configuration that
+   * match nothing.
+   *
+   * @return a sentence each
+   */
+  public List<String> notes() {
+    return notes;
+  }
+
+  /**
+   * How many values of {@link #parameters()} stand for parameters of the base that Hugging Face PEFT
+   * trains in place, and so does not count as added.
+   *
+   * @return number of values
+   */
+  public long borrowedValues() {
+    return borrowed;
+  }
+
+  /**
+   * The adapter as it is saved. Arrays that had to be made are registered with the caller's {@link
+   * ai.djl.ndarray.NDScope}, the others are the live ones: copy what is to be kept.
+   *
+   * @return configuration and tensors
+   */
+  public AdapterState state() {
+    if (exporter != null) {
+      return exporter.get();
+    }
+    TreeMap<String, NDArray> tensors = new TreeMap<>(parameters);
+    tensors.putAll(buffers);
+    return new AdapterState(config.toJson(), tensors);
+  }
+
+  /**
+   * Starts or stops recording gradients for its parameters.
+   *
+   * @param trained whether it is trained
+   */
+  public void train(boolean trained) {
+    for (NDArray array : parameters.values()) {
+      if (array.hasGradient() != trained) {
+        array.setRequiresGradient(trained);
+      }
+    }
+  }
+
+  /** Begins a lease: the tensors stay until it ends. */
+  public synchronized void retain() {
+    leases++;
+  }
+
+  /** Ends a lease; the last one frees the tensors. */
+  public synchronized void release() {
+    if (--leases == 0) {
+      manager.close();
+    }
+  }
+}

@@ -1,0 +1,80 @@
+package io.peft4j.spi;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.peft4j.InvalidConfigException;
+import io.peft4j.PeftConfig;
+import io.peft4j.state.AdapterState;
+import io.peft4j.state.PeftDirectory;
+import io.peft4j.state.SavedAdapter;
+import java.nio.file.Path;
+
+/**
+ * A fine-tuning method. Found by {@link java.util.ServiceLoader}; stateless; used by any number of
+ * threads.
+ */
+public interface PeftMethod {
+
+  /**
+   * The method's name in files and messages, {@code peft_type} for those that Hugging Face PEFT
+   * knows.
+   *
+   * @return for example {@code LORA}
+   */
+  String name();
+
+  /**
+   * The configurations this method attaches.
+   *
+   * @return their class; {@link PeftMethods} picks the method by it
+   */
+  Class<? extends PeftConfig> configType();
+
+  /**
+   * Reads a configuration from the keys of {@code adapter_config.json}.
+   *
+   * @param json the file's content
+   * @return the checked configuration
+   * @throws InvalidConfigException if a value is wrong or asks for what is not implemented
+   */
+  PeftConfig readConfig(ObjectNode json);
+
+  /**
+   * Makes an adapter: new tensors, or the saved ones of the context. Called without gradients, inside
+   * a scope that closes whatever it leaves behind; what is given to the builder is kept.
+   *
+   * @param context the configuration, the base model and perhaps saved tensors
+   * @param adapter takes layers and tensors
+   * @throws InvalidConfigException if the configuration does not fit the base
+   */
+  void attach(AttachContext context, AdapterBuilder adapter);
+
+  /**
+   * Tells whether a directory holds an adapter of this method.
+   *
+   * @param directory an existing directory
+   * @return true if {@link #read} can read it
+   */
+  default boolean recognises(Path directory) {
+    return PeftDirectory.peftType(directory).filter(name()::equals).isPresent();
+  }
+
+  /**
+   * Opens a saved adapter.
+   *
+   * @param directory the directory
+   * @return configuration and tensors; the caller closes it
+   */
+  default SavedAdapter read(Path directory) {
+    return PeftDirectory.read(directory, this::readConfig);
+  }
+
+  /**
+   * Saves an adapter into a directory, which is made if it is missing.
+   *
+   * @param directory the directory
+   * @param state configuration and tensors
+   */
+  default void write(Path directory, AdapterState state) {
+    PeftDirectory.write(directory, state);
+  }
+}

@@ -1,0 +1,132 @@
+package io.peft4j.torch;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.pytorch.engine.PtNDArray;
+import ai.djl.pytorch.jni.JniUtils;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Operators that layers share. All take and give float32 unless they say otherwise, and attach their
+ * result to the manager of their first argument.
+ */
+public final class Ops {
+  private static final Kernel ADD_PRODUCT =
+      Kernel.of(
+          "y: Tensor, x: Tensor, a: Tensor, b: Tensor, s: Tensor -> Tensor",
+          "return torch.add(y, torch.linear(torch.mul(torch.linear(x, a), s), b))");
+  private static final Kernel ALL_FINITE =
+      Kernel.of("x: Tensor -> Tensor", "return torch.all(torch.isfinite(x))");
+  private static final Kernel GELU_TANH =
+      Kernel.of("x: Tensor -> Tensor", "return torch.gelu(x, approximate=\"tanh\")");
+  private static final Kernel SILU_PRODUCT =
+      Kernel.of("x: Tensor, y: Tensor -> Tensor", "return torch.mul(torch.silu(x), y)");
+  private static final Map<Double, Kernel> RMS_NORM = new ConcurrentHashMap<>();
+
+  private Ops() {}
+
+  /**
+   * x·Wᵀ + b.
+   *
+   * @param x [..., in]
+   * @param weight [out, in]
+   * @param bias [out], or null for none
+   * @return [..., out]
+   */
+  public static NDArray linear(NDArray x, NDArray weight, @Nullable NDArray bias) {
+    return JniUtils.linear((PtNDArray) x, (PtNDArray) weight, (PtNDArray) bias);
+  }
+
+  /**
+   * y + s·(x·Aᵀ)·Bᵀ: the step of every low-rank adapter, in one call.
+   *
+   * @param y [..., out]
+   * @param x [..., in]
+   * @param a [rank, in]
+   * @param b [out, rank]
+   * @param scaling scalar
+   * @return [..., out]
+   */
+  public static NDArray addLowRank(
+      NDArray y, NDArray x, NDArray a, NDArray b, NDArray scaling) {
+    return ADD_PRODUCT.call(y, x, a, b, scaling);
+  }
+
+  /**
+   * x / sqrt(mean(x²) + epsilon) · weight, over the last dimension.
+   *
+   * @param x [..., size]
+   * @param weight [size]
+   * @param epsilon added to the mean square
+   * @return [..., size]
+   */
+  public static NDArray rmsNorm(NDArray x, NDArray weight, double epsilon) {
+    return RMS_NORM
+        .computeIfAbsent(
+            epsilon,
+            e ->
+                Kernel.of(
+                    "x: Tensor, w: Tensor -> Tensor",
+                    "v = torch.mean(torch.pow(x, 2), [-1], True)",
+                    "return torch.mul(w, torch.mul(x, torch.rsqrt(torch.add(v, " + e + "))))"))
+        .call(x, weight);
+  }
+
+  /**
+   * x·Φ(x), with Φ computed by the error function.
+   *
+   * @param x any shape
+   * @return the same shape
+   */
+  public static NDArray gelu(NDArray x) {
+    return JniUtils.gelu((PtNDArray) x);
+  }
+
+  /**
+   * x·Φ(x), with Φ approximated by a hyperbolic tangent.
+   *
+   * @param x any shape
+   * @return the same shape
+   */
+  public static NDArray geluTanh(NDArray x) {
+    return GELU_TANH.call(x);
+  }
+
+  /**
+   * silu(x)·y, where silu(x) is x / (1 + exp(-x)).
+   *
+   * @param x any shape
+   * @param y the same shape
+   * @return the same shape
+   */
+  public static NDArray siluProduct(NDArray x, NDArray y) {
+    return SILU_PRODUCT.call(x, y);
+  }
+
+  /**
+   * Tells whether an array holds neither NaN nor infinity.
+   *
+   * @param x any shape
+   * @return true if all values are finite
+   */
+  public static boolean allFinite(NDArray x) {
+    try (NDArray finite = ALL_FINITE.call(x)) {
+      return finite.getBoolean();
+    }
+  }
+
+  /**
+   * Drops values with a probability and scales up the rest.
+   *
+   * @param x any shape
+   * @param probability in [0, 1)
+   * @param active whether to drop at all
+   * @return x itself where nothing is dropped
+   */
+  public static NDArray dropout(NDArray x, double probability, boolean active) {
+    return active && probability > 0
+        ? JniUtils.dropout((PtNDArray) x, probability, true)
+        : x;
+  }
+}

@@ -1,0 +1,133 @@
+"""golden/training: whole runs; a start adapter, eight batches, the loss and gradient norm of every step, the end."""
+
+import copy
+import shutil
+import warnings
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from adapters import ATTENTION, randomise, save
+from common import (VOCAB, family, fresh, generator, inputs, load_base, load_file, max_diff, output, seed_of,
+                    setup, write_json, write_tensors)
+
+STEPS = 8
+ROWS = (9, 6, 8)
+OPTIMIZER = dict(lr=0.01, betas=[0.9, 0.999], eps=1e-8, weight_decay=0.1)
+MAX_NORM = 1.0
+
+
+def case(base, what, note=None, start="randomised", **config):
+    task = "CAUSAL_LM" if base.startswith("llama") else "SEQ_CLS"
+    return {"name": f"{base}-{what}", "base": base, "note": note, "start": start,
+            "config": {"r": 4, "lora_alpha": 8, "task_type": task, **config}}
+
+
+QUERY_VALUE = ["query", "value"]
+CASES = [
+    case("llama", "lora", start="initial", target_modules=ATTENTION, note="starts with B = 0, as a new adapter does"),
+    case("llama", "all-linear", target_modules="all-linear", lora_bias=True),
+    case("llama", "rslora-dora", target_modules=["q_proj", "down_proj"], use_rslora=True, use_dora=True),
+    case("llama", "tokens", target_modules=ATTENTION, trainable_token_indices=[5, 42]),
+    case("llama", "embedding", target_modules=["embed_tokens", "v_proj"], trainable_token_indices={"lm_head": [9, 42]},
+         note="LoRA on the embedding, trained rows of the head"),
+    case("llama-tied", "tokens", target_modules=ATTENTION, trainable_token_indices=[5, 42],
+         note="the trained rows get gradients from both ends"),
+    case("llama", "pissa", start="initial", target_modules=ATTENTION, init_lora_weights="pissa",
+         note="start and final are not converted (the base is W - s*B0*A0, from start); final-converted is final as "
+              "plain LoRA of rank 2r"),
+    case("bert-classifier", "lora", target_modules=QUERY_VALUE, note="classifier is a module to save"),
+    case("bert-classifier", "dora", target_modules=["query", "intermediate.dense"], use_dora=True),
+    case("roberta-classifier", "bias-lora-only", target_modules=QUERY_VALUE, bias="lora_only"),
+]
+
+
+def batches(spec):
+    gen = generator(spec["name"])
+    steps = [inputs(spec["base"], ROWS, key=f"{spec['name']} {step}") for step in range(STEPS)]
+    ids, mask = (torch.stack([step[k] for step in steps]) for k in ("input_ids", "attention_mask"))
+    if family(spec["base"]) == "llama":
+        labels = ids.masked_fill(mask == 0, -100)
+        labels[:, 1, :2] = -100  # a prompt that is not learned
+    else:
+        labels = torch.randint(0, 3, (STEPS, len(ROWS)), generator=gen)
+    assert ids.max() < VOCAB
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def train(spec, start, data, attention="sdpa"):
+    """The plainest loop: every trainable tensor in one group, decay on all of them."""
+    base = load_base(spec["base"])
+    base.set_attn_implementation(attention)
+    model = PeftModel.from_pretrained(base, str(start), is_trainable=True).train()
+    params = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(params, **OPTIMIZER)
+    losses, norms = [], []
+    for step in range(STEPS):
+        loss = model(**{k: v[step] for k, v in data.items()}).loss
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(params, MAX_NORM))
+        optimizer.step()
+        losses.append(loss.detach())
+    return model, torch.stack(losses), torch.stack(norms)
+
+
+def save_start(spec, folder):
+    torch.manual_seed(seed_of(spec["name"]))
+    model = get_peft_model(load_base(spec["base"]), LoraConfig(**copy.deepcopy(spec["config"])))
+    if spec["start"] == "randomised":
+        randomise(model, spec["name"])
+    save(model, folder)
+
+
+def save_converted(model, start, folder):
+    """PiSSA's end as plain LoRA. The initial adapter must be declared plain, or loading it changes the base again."""
+    initial = fresh(folder.parent / "initial")
+    shutil.copytree(start, initial, dirs_exist_ok=True)
+    config = LoraConfig.from_pretrained(initial)
+    config.init_lora_weights = True
+    config.save_pretrained(initial)
+    save(model, folder, path_initial_model_for_weight_conversion=str(initial))
+    shutil.rmtree(initial)
+
+
+def run_case(spec):
+    folder = fresh(f"training/{spec['name']}")
+    start = folder / "start"
+    save_start(spec, start)
+    data = batches(spec)
+    model, losses, norms = train(spec, start, data)
+    save(model, folder / "final")
+    if str(spec["config"].get("init_lora_weights")).startswith("pissa"):
+        save_converted(model, start, folder / "final-converted")
+        converted = PeftModel.from_pretrained(load_base(spec["base"]), str(folder / "final-converted"))
+        probe = {k: data[k][0] for k in ("input_ids", "attention_mask")}
+        assert max_diff(output(model.eval(), probe), output(converted.eval(), probe)) < 1e-5
+    write_tensors(folder / "io.safetensors", {**data, "losses": losses, "grad_norms": norms})
+
+    # Another order of sums (eager attention) shows how far rounding alone carries a run.
+    other, other_losses, _ = train(spec, start, data, attention="eager")
+    save(other, folder / "eager")
+    final, eager = (load_file(folder / k / "adapter_model.safetensors") for k in ("final", "eager"))
+    rounding = {"losses": max_diff(losses, other_losses), "final": max(max_diff(final[k], eager[k]) for k in final)}
+    shutil.rmtree(folder / "eager")
+
+    note = {"note": spec["note"]} if spec["note"] else {}
+    write_json(folder / "case.json", {
+        "base": spec["base"], "config": spec["config"], "steps": STEPS, "optimizer": {"name": "AdamW", **OPTIMIZER},
+        "max_grad_norm": MAX_NORM, "dropout": 0.0, "rounding": rounding, **note})
+    print(f"{spec['name']:36} loss {losses[0]:.4f} -> {losses[-1]:.4f}  norms {norms[0]:.2f} -> {norms[-1]:.2f}  "
+          f"rounding: losses {rounding['losses']:.1e}, final {rounding['final']:.1e}")
+
+
+def main():
+    warnings.filterwarnings("ignore")
+    fresh("training")
+    for spec in CASES:
+        run_case(spec)
+
+
+if __name__ == "__main__":
+    setup()
+    main()
