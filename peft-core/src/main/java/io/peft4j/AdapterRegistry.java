@@ -2,6 +2,7 @@ package io.peft4j;
 
 import io.peft4j.nn.Pass.Segment;
 import io.peft4j.spi.Adapter;
+import io.peft4j.target.ModelLayout;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -9,7 +10,12 @@ import java.util.Map;
 
 /** The adapters of one model by name. Guarded by the model's lock. */
 final class AdapterRegistry {
+  private final ModelLayout layout;
   private final Map<String, Adapter> adapters = new LinkedHashMap<>();
+
+  AdapterRegistry(ModelLayout layout) {
+    this.layout = layout;
+  }
 
   Adapter get(String name) {
     Adapter adapter = adapters.get(name);
@@ -56,15 +62,15 @@ final class AdapterRegistry {
     set.names().forEach(this::get);
     for (int i = 0; i < names.size(); i++) {
       for (int j = i + 1; j < names.size(); j++) {
-        String shared = get(names.get(i)).sharedOverride(get(names.get(j)));
-        if (shared != null) {
+        int shared = get(names.get(i)).sharedOverride(get(names.get(j)));
+        if (shared >= 0) {
           throw new AdapterStateException(
               "adapters '"
                   + names.get(i)
                   + "' and '"
                   + names.get(j)
                   + "' cannot act together: both bring their own "
-                  + shared);
+                  + layout.parameterNames().get(shared));
         }
       }
     }

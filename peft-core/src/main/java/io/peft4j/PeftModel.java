@@ -44,7 +44,7 @@ public final class PeftModel implements AutoCloseable {
   private final Object lock = new Object();
   private final Block base;
   private final Backbone backbone;
-  private final AdapterRegistry adapters = new AdapterRegistry();
+  private final AdapterRegistry adapters;
   private volatile AdapterSet active = AdapterSet.none();
   private List<String> trained = List.of();
   private @Nullable Merged merged;
@@ -55,6 +55,7 @@ public final class PeftModel implements AutoCloseable {
   PeftModel(Block base, Backbone backbone) {
     this.base = base;
     this.backbone = backbone;
+    adapters = new AdapterRegistry(backbone.layout());
     backbone.weights().enter();
   }
 

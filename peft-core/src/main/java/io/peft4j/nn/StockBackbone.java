@@ -13,6 +13,7 @@ import ai.djl.nn.convolutional.Conv1d;
 import ai.djl.nn.convolutional.Conv2d;
 import ai.djl.nn.core.Embedding;
 import ai.djl.nn.core.Linear;
+import ai.djl.nn.transformer.IdEmbedding;
 import ai.djl.util.Pair;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.nn.Pass.Segment;
@@ -217,7 +218,9 @@ public final class StockBackbone implements Backbone {
       if (block instanceof Conv1d) {
         return LayerKind.CONV1D;
       }
-      return block instanceof Embedding<?> ? LayerKind.EMBEDDING : LayerKind.OTHER;
+      return block instanceof Embedding<?> || block instanceof IdEmbedding
+          ? LayerKind.EMBEDDING
+          : LayerKind.OTHER;
     }
 
     private static String join(String path, String name) {

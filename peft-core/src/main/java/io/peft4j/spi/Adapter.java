@@ -77,16 +77,15 @@ public final class Adapter implements Acting {
    * A parameter of the base of which both this adapter and another bring a copy.
    *
    * @param other an adapter of the same base
-   * @return the state key of this adapter's copy, or null if there is no such parameter
+   * @return the parameter's index, or -1 if there is none
    */
-  public @Nullable String sharedOverride(Adapter other) {
+  public int sharedOverride(Adapter other) {
     for (int i = 0; i < overrides.length; i++) {
-      NDArray mine = overrides[i];
-      if (mine != null && other.overrides[i] != null) {
-        return mine.getName();
+      if (overrides[i] != null && other.overrides[i] != null) {
+        return i;
       }
     }
-    return null;
+    return -1;
   }
 
   /**

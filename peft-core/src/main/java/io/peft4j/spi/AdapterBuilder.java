@@ -87,7 +87,6 @@ public final class AdapterBuilder {
       throw new InvalidConfigException("two tensors of one adapter have the state key " + key);
     }
     keep(array);
-    array.setName(key);
     to.put(key, array);
     return array;
   }

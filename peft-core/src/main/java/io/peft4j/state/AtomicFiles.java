@@ -15,10 +15,10 @@ import java.util.UUID;
 /**
  * Files that appear whole or not at all.
  *
- * <p>A file is written under a temporary name beside the target, forced to disk and renamed over the
- * target; then the directory is forced to disk, where the system can do that. Whoever has the old
- * file open or mapped keeps it. If anything fails, the temporary file is deleted and the target is
- * what it was before.
+ * <p>A file is written under a temporary name beside the target, forced to disk and renamed over
+ * the target; then the directory is forced to disk, where the system can do that. Whoever has the
+ * old file open or mapped keeps it. If anything fails, the temporary file is deleted and the target
+ * is what it was before.
  */
 public final class AtomicFiles {
   private AtomicFiles() {}
@@ -116,8 +116,7 @@ public final class AtomicFiles {
           target.resolveSibling("." + target.getFileName() + "." + UUID.randomUUID() + ".tmp");
       boolean done = false;
       try (FileChannel channel =
-          FileChannel.open(
-              temporary, StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW)) {
+          FileChannel.open(temporary, StandardOpenOption.WRITE, StandardOpenOption.CREATE_NEW)) {
         content.writeTo(channel);
         channel.force(true);
         done = true;
@@ -165,7 +164,8 @@ public final class AtomicFiles {
       try {
         Files.deleteIfExists(temporary);
       } catch (IOException e) {
-        // Left behind under a name that nothing reads; the cause of the failure is reported already.
+        // Left behind under a name that nothing reads; the cause of the failure is reported
+        // already.
         return;
       }
     }

@@ -20,9 +20,9 @@ import java.util.TreeMap;
  * The tensors of a model: one safetensors file, or several shards that an index binds together.
  *
  * <p>The index {@code model.safetensors.index.json} is an object whose {@code weight_map} gives for
- * each tensor the name of the shard it lies in, a file beside the index. Every tensor listed must be
- * where the list says and in no other shard; a tensor that is in one shard but not listed is read as
- * well, as transformers does. What else the index says is not used.
+ * each tensor the name of the shard it lies in, a file beside the index. Every tensor listed must
+ * be where the list says and in no other shard; a tensor that is in one shard but not listed is
+ * read as well, as transformers does. What else the index says is not used.
  */
 public final class Checkpoint implements TensorStore {
   private static final String SUFFIX = ".safetensors";
@@ -43,8 +43,8 @@ public final class Checkpoint implements TensorStore {
    *     model.safetensors.index.json} (the former is preferred), or one safetensors file, or an
    *     index file
    * @return the open checkpoint; the caller closes it
-   * @throws MalformedFileException if there is no such file, one is damaged, the index and the shards
-   *     do not fit, or there is only a Python pickle (the message says how to convert it)
+   * @throws MalformedFileException if there is no such file, one is damaged, the index and the
+   *     shards do not fit, or there is only a Python pickle (the message says how to convert it)
    */
   public static Checkpoint open(Path directoryOrFile) {
     if (Files.isDirectory(directoryOrFile)) {

@@ -25,14 +25,15 @@ import java.util.regex.Pattern;
  * total_size} (bytes), {@code weight_map} with each tensor's file.
  *
  * <p>All files are written under temporary names first and renamed together when the last one is on
- * disk; then files of an earlier save that are not part of the new one are deleted. So a failed save
- * leaves the earlier one, and its tensors may be read while they are replaced.
+ * disk; then files of an earlier save that are not part of the new one are deleted. So a failed
+ * save leaves the earlier one, and its tensors may be read while they are replaced.
  */
 public final class CheckpointWriter {
   /** The size that transformers takes by default: 50 GB. */
   public static final long DEFAULT_MAX_SHARD_SIZE = 50_000_000_000L;
 
-  private static final Pattern SIZE = Pattern.compile("([0-9]{1,12}(?:\\.[0-9]{1,6})?) *([KMGT]?B)?");
+  private static final Pattern SIZE =
+      Pattern.compile("([0-9]{1,12}(?:\\.[0-9]{1,6})?) *([KMGT]?B)?");
 
   private CheckpointWriter() {}
 
@@ -98,8 +99,7 @@ public final class CheckpointWriter {
                 : String.format(
                     Locale.ROOT, "model-%05d-of-%05d.safetensors", i + 1, shards.size());
         shards.get(i).forEach(entry -> weightMap.put(entry.name(), name));
-        pending.add(
-            SafeTensorsWriter.prepare(directory.resolve(name), shards.get(i), metadata));
+        pending.add(SafeTensorsWriter.prepare(directory.resolve(name), shards.get(i), metadata));
       }
       List<Path> files = pending.stream().map(AtomicFiles.Pending::target).toList();
       Path index = directory.resolve("model.safetensors.index.json");
@@ -166,7 +166,8 @@ public final class CheckpointWriter {
   private static void deleteOthers(Path directory, List<Path> files, boolean sharded)
       throws IOException {
     Pattern ours =
-        Pattern.compile("model(-[0-9]{5}-of-[0-9]{5})?\\.safetensors" + (sharded ? "" : "(\\.index\\.json)?"));
+        Pattern.compile(
+            "model(-[0-9]{5}-of-[0-9]{5})?\\.safetensors" + (sharded ? "" : "(\\.index\\.json)?"));
     List<Path> others = new ArrayList<>();
     try (DirectoryStream<Path> listing = Files.newDirectoryStream(directory)) {
       for (Path file : listing) {

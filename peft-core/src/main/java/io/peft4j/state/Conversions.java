@@ -16,7 +16,9 @@ final class Conversions {
 
   private Conversions() {}
 
-  /** Converts floating-point bytes to float32, both from position 0; destination in native order. */
+  /**
+   * Converts floating-point bytes to float32, both from position 0; destination in native order.
+   */
   static void toFloat32(TensorType type, ByteBuffer source, ByteBuffer destination, int elements) {
     int tasks = (elements + TASK - 1) / TASK;
     IntStream.range(0, tasks)
@@ -32,8 +34,7 @@ final class Conversions {
   private static void widen(
       TensorType type, ByteBuffer source, ByteBuffer destination, int first, int count) {
     int width = type.bits() / 8;
-    ByteBuffer from =
-        source.slice(first * width, count * width).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer from = source.slice(first * width, count * width).order(ByteOrder.LITTLE_ENDIAN);
     FloatBuffer to =
         destination
             .slice(first * Float.BYTES, count * Float.BYTES)

@@ -12,7 +12,6 @@ record FileIdentity(@Nullable Object key, long size, FileTime modified) {
 
   static FileIdentity of(Path file) throws IOException {
     BasicFileAttributes attributes = Files.readAttributes(file, BasicFileAttributes.class);
-    return new FileIdentity(
-        attributes.fileKey(), attributes.size(), attributes.lastModifiedTime());
+    return new FileIdentity(attributes.fileKey(), attributes.size(), attributes.lastModifiedTime());
   }
 }

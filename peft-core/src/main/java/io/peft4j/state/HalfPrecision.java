@@ -3,8 +3,8 @@ package io.peft4j.state;
 /**
  * Conversions between float32 and the two 16-bit formats, which Java 17 does not have.
  *
- * <p>Narrowing rounds to the nearest value, ties to even; what is too large becomes an infinity; NaN
- * stays NaN (made quiet, sign and upper payload bits kept). Widening is exact.
+ * <p>Narrowing rounds to the nearest value, ties to even; what is too large becomes an infinity;
+ * NaN stays NaN (made quiet, sign and upper payload bits kept). Widening is exact.
  */
 public final class HalfPrecision {
   private static final int FLOAT_INFINITY = 0x7f800000;

@@ -43,7 +43,8 @@ public final class Json {
   private static final ObjectMapper MAPPER =
       JsonMapper.builder(
               JsonFactory.builder()
-                  // Keys come from files of unknown origin: they go into no table that outlives them.
+                  // Keys come from files of unknown origin: they go into no table that outlives
+                  // them.
                   .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
                   .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
                   .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
@@ -105,8 +106,7 @@ public final class Json {
     if (value instanceof ObjectNode object) {
       return object;
     }
-    throw new MalformedFileException(
-        file + ": must hold a JSON object, but holds " + kind(value));
+    throw new MalformedFileException(file + ": must hold a JSON object, but holds " + kind(value));
   }
 
   /**
@@ -136,10 +136,10 @@ public final class Json {
   }
 
   /**
-   * Writes as Python's {@code json.dumps(value, indent=2, sort_keys=True)} does, byte for byte: keys
-   * in the order of their code points, everything but printable ASCII escaped, floats in their
-   * shortest form ({@code 32.0}, {@code 1e-05}), integers without a point, {@code []} and {@code {}}
-   * for what is empty, no newline at the end.
+   * Writes as Python's {@code json.dumps(value, indent=2, sort_keys=True)} does, byte for byte:
+   * keys in the order of their code points, everything but printable ASCII escaped, floats in their
+   * shortest form ({@code 32.0}, {@code 1e-05}), integers without a point, {@code []} and {@code
+   * {}} for what is empty, no newline at the end.
    *
    * @param value the tree; a Java float counts as the double of the same value
    * @return the text, all ASCII
@@ -174,8 +174,14 @@ public final class Json {
     String where =
         e.getLocation() == null
             ? ""
-            : " (line " + e.getLocation().getLineNr() + ", column " + e.getLocation().getColumnNr() + ")";
-    return "is not valid JSON: " + (what.length() > 200 ? what.substring(0, 200) + "..." : what) + where;
+            : " (line "
+                + e.getLocation().getLineNr()
+                + ", column "
+                + e.getLocation().getColumnNr()
+                + ")";
+    return "is not valid JSON: "
+        + (what.length() > 200 ? what.substring(0, 200) + "..." : what)
+        + where;
   }
 
   private static Reader strictUtf8(InputStream in) {

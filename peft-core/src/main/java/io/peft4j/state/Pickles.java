@@ -14,8 +14,7 @@ final class Pickles {
 
   static boolean hasPickleName(Path file) {
     String name = String.valueOf(file.getFileName());
-    return EXTENSIONS.contains(
-        name.substring(name.lastIndexOf('.') + 1).toLowerCase(Locale.ROOT));
+    return EXTENSIONS.contains(name.substring(name.lastIndexOf('.') + 1).toLowerCase(Locale.ROOT));
   }
 
   /**

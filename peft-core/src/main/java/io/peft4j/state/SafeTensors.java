@@ -33,25 +33,28 @@ import org.jspecify.annotations.Nullable;
  *   <li>The data, to the end of the file. Tensors cover it without gap or overlap.
  * </ol>
  *
- * <p>All of that is checked when a file is opened, before anything of a size that the file claims is
- * allocated. What the Rust library refuses is refused; so is, beyond that, a key that stands twice in
- * one object, a header that does not begin with its object, and more than 64 dimensions.
+ * <p>All of that is checked when a file is opened, before anything of a size that the file claims
+ * is allocated. What the Rust library refuses is refused; so is, beyond that, a key that stands
+ * twice in one object, a header that does not begin with its object, and more than 64 dimensions.
  */
 public final class SafeTensors implements TensorStore {
+  /** Smaller tensors are copied: that takes no longer than an array over the mapping. */
+  private static final long LEAST_MAPPED = 1 << 20;
+
   private final Path file;
-  private final @Nullable FileIdentity identity;
+  private final @Nullable NativeMapping nativeMapping;
   private final long dataStart;
   private final SafeTensorsHeader header;
   private volatile @Nullable MappedFile mapped;
 
   private SafeTensors(
       Path file,
-      @Nullable FileIdentity identity,
+      @Nullable NativeMapping nativeMapping,
       long dataStart,
       SafeTensorsHeader header,
       MappedFile mapped) {
     this.file = file;
-    this.identity = identity;
+    this.nativeMapping = nativeMapping;
     this.dataStart = dataStart;
     this.header = header;
     this.mapped = mapped;
@@ -81,8 +84,10 @@ public final class SafeTensors implements TensorStore {
             SafeTensorsHeader.parse(file.toString(), json, channel.size() - dataStart);
         MappedFile mapped = MappedFile.map(channel, dataStart, header.tensors().values());
         // If the path changed hands meanwhile, it is not known which file was opened.
-        FileIdentity identity = before.equals(FileIdentity.of(file)) ? before : null;
-        return new SafeTensors(file.toAbsolutePath(), identity, dataStart, header, mapped);
+        Path absolute = file.toAbsolutePath();
+        NativeMapping nativeMapping =
+            before.equals(FileIdentity.of(file)) ? new NativeMapping(absolute, before) : null;
+        return new SafeTensors(absolute, nativeMapping, dataStart, header, mapped);
       }
     } catch (NoSuchFileException e) {
       throw new MalformedFileException(file + ": there is no such file", e);
@@ -157,8 +162,7 @@ public final class SafeTensors implements TensorStore {
   public TensorInfo info(String name) {
     TensorInfo info = header.tensors().get(name);
     if (info == null) {
-      throw new MalformedFileException(
-          file + ": has no tensor " + SafeTensorsHeader.quote(name));
+      throw new MalformedFileException(file + ": has no tensor " + SafeTensorsHeader.quote(name));
     }
     return info;
   }
@@ -225,12 +229,11 @@ public final class SafeTensors implements TensorStore {
                             + (info.type().isFloat32Readable() ? "; read it as float32" : "")));
     MappedFile from = mapped();
     long position = dataStart + info.begin();
-    FileIdentity known = identity;
-    if (known != null
-        && info.bytes() >= TensorArrays.LEAST_MAPPED
+    if (nativeMapping != null
+        && info.bytes() >= LEAST_MAPPED
         && position % type.getNumOfBytes() == 0
         && TensorArrays.isHost(manager)) {
-      NDArray array = TensorArrays.map(manager, file, known, position, info, type);
+      NDArray array = nativeMapping.array(manager, position, info.shape(), type);
       if (array != null) {
         return array;
       }
@@ -314,5 +317,8 @@ public final class SafeTensors implements TensorStore {
   @Override
   public void close() {
     mapped = null;
+    if (nativeMapping != null) {
+      nativeMapping.close();
+    }
   }
 }

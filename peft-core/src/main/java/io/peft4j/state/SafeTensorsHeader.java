@@ -232,7 +232,10 @@ record SafeTensorsHeader(Map<String, TensorInfo> tensors, Map<String, String> me
         String key = json.currentName();
         if (json.nextToken() != JsonToken.VALUE_STRING) {
           throw new MalformedFileException(
-              file + ": __metadata__ key " + quote(key) + " is not a string; only strings may be there");
+              file
+                  + ": __metadata__ key "
+                  + quote(key)
+                  + " is not a string; only strings may be there");
         }
         metadata.put(key, json.getText());
       }

@@ -21,12 +21,12 @@ import java.util.Map;
  *
  * <p>The format is described at {@link SafeTensors}. Here the tensors lie in descending order of
  * {@link TensorType}, those of one type in the order of their names' UTF-8 bytes; the header lists
- * them in that order after {@code __metadata__}, without spaces but for the padding to a multiple of
- * 8 bytes. Several metadata keys are written in the order of the map (the Rust library writes them in
- * no fixed order).
+ * them in that order after {@code __metadata__}, without spaces but for the padding to a multiple
+ * of 8 bytes. Several metadata keys are written in the order of the map (the Rust library writes
+ * them in no fixed order).
  *
- * <p>Files may be of any size; no more than one tensor is in memory for the writing at a time. A file
- * appears whole or not at all, see {@link AtomicFiles}.
+ * <p>Files may be of any size; no more than one tensor is in memory for the writing at a time. A
+ * file appears whole or not at all, see {@link AtomicFiles}.
  */
 public final class SafeTensorsWriter {
   /** Bytes that are converted or copied at once. */
@@ -103,7 +103,8 @@ public final class SafeTensorsWriter {
           array,
           TensorType.of(type)
               .orElseThrow(
-                  () -> new PeftException("tensor '" + name + "': " + type + " cannot be written")));
+                  () ->
+                      new PeftException("tensor '" + name + "': " + type + " cannot be written")));
     }
 
     /**
@@ -186,8 +187,7 @@ public final class SafeTensorsWriter {
    * @throws PeftException if a name stands twice or is reserved, a source gives fewer or more bytes
    *     than its tensor has, or the file cannot be written
    */
-  public static void write(
-      Path file, Collection<Entry> entries, Map<String, String> metadata) {
+  public static void write(Path file, Collection<Entry> entries, Map<String, String> metadata) {
     try (AtomicFiles.Pending pending = prepare(file, entries, metadata)) {
       pending.commit();
     }
@@ -195,6 +195,12 @@ public final class SafeTensorsWriter {
 
   /** Writes a file under a temporary name. */
   static AtomicFiles.Pending prepare(
+      Path file, Collection<Entry> entries, Map<String, String> metadata) {
+    return AtomicFiles.Pending.write(file, content(file, entries, metadata));
+  }
+
+  /** Checks what is to be written; the result writes it. */
+  static AtomicFiles.Content content(
       Path file, Collection<Entry> entries, Map<String, String> metadata) {
     List<Entry> sorted = new ArrayList<>(entries);
     sorted.sort(
@@ -236,18 +242,15 @@ public final class SafeTensorsWriter {
               + " bytes where the format allows "
               + SafeTensorsHeader.MAX_LENGTH);
     }
-    return AtomicFiles.Pending.write(
-        file,
-        channel -> {
-          ByteBuffer start =
-              ByteBuffer.allocate(8 + header.length).order(ByteOrder.LITTLE_ENDIAN);
-          writeFully(channel, start.putLong(header.length).put(header).flip());
-          for (Entry entry : sorted) {
-            ChannelSink sink = new ChannelSink(file, channel, entry);
-            entry.source().writeTo(sink);
-            sink.finish();
-          }
-        });
+    return channel -> {
+      ByteBuffer start = ByteBuffer.allocate(8 + header.length).order(ByteOrder.LITTLE_ENDIAN);
+      writeFully(channel, start.putLong(header.length).put(header).flip());
+      for (Entry entry : sorted) {
+        ChannelSink sink = new ChannelSink(file, channel, entry);
+        entry.source().writeTo(sink);
+        sink.finish();
+      }
+    };
   }
 
   private static void writeFully(FileChannel channel, ByteBuffer bytes) throws IOException {
@@ -305,8 +308,7 @@ public final class SafeTensorsWriter {
 
     private void writeConverted(NDArray floats) throws IOException {
       int pieceElements = PIECE / Double.BYTES;
-      ByteBuffer converted =
-          ByteBuffer.allocateDirect(PIECE).order(ByteOrder.LITTLE_ENDIAN);
+      ByteBuffer converted = ByteBuffer.allocateDirect(PIECE).order(ByteOrder.LITTLE_ENDIAN);
       unchecked(
           () ->
               TensorArrays.forEachPiece(

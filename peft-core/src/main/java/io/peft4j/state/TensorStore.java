@@ -9,9 +9,9 @@ import java.util.Set;
 /**
  * Named tensors that lie in one or several files. Any number of threads may read at once.
  *
- * <p>Who keeps what alive: buffers keep the mapped memory they show, arrays keep theirs, so both may
- * be used after the store is closed. The caller closes the store and, through the manager it names,
- * the arrays.
+ * <p>Who keeps what alive: buffers keep the mapped memory they show, arrays keep theirs, so both
+ * may be used after the store is closed. The caller closes the store and, through the manager it
+ * names, the arrays.
  */
 public interface TensorStore extends AutoCloseable {
 
@@ -53,11 +53,11 @@ public interface TensorStore extends AutoCloseable {
    * The bytes of a tensor, not copied.
    *
    * @param name the tensor
-   * @return read-only little-endian buffer from position 0, valid after the store is closed. Reading
-   *     it fails with an {@link InternalError} if another process truncates the file
+   * @return read-only little-endian buffer from position 0, valid after the store is closed.
+   *     Reading it fails with an {@link InternalError} if another process truncates the file
    * @throws io.peft4j.MalformedFileException if there is no such tensor
-   * @throws io.peft4j.PeftException if it is larger than a buffer can be (2^31 - 1 bytes): read it in
-   *     ranges
+   * @throws io.peft4j.PeftException if it is larger than a buffer can be (2^31 - 1 bytes): read it
+   *     in ranges
    * @throws io.peft4j.AdapterStateException if the store is closed
    */
   ByteBuffer buffer(String name);
@@ -78,11 +78,12 @@ public interface TensorStore extends AutoCloseable {
   /**
    * A tensor as the engine holds it.
    *
-   * <p>From one mebibyte up the array is the file itself, mapped copy-on-write: nothing is read until
-   * it is used, the mapping lives as long as the engine has an array over it (views included), and
-   * replacing or deleting the file changes nothing. It works for files that cannot be written to.
-   * Smaller tensors, those that lie askew in the file, and those for other devices are copied. Treat
-   * the array as read-only: use {@link #float32Copy} for what will be trained.
+   * <p>From one mebibyte up the array is the file itself, mapped copy-on-write: nothing is read
+   * until it is used, the mapping lives as long as the engine has an array or view over it, and
+   * replacing or deleting the file changes nothing (on systems that let mapped files be replaced).
+   * The file need not be writable and is never written to, but arrays of the same tensor share
+   * their memory: treat them as read-only, and use {@link #float32Copy} for what will be trained.
+   * Smaller tensors, those that lie askew in the file, and those for other devices are copied.
    *
    * @param manager owns the array, a manager of the PyTorch engine; the caller closes it
    * @param name the tensor

@@ -74,8 +74,13 @@ public final class Kernel {
    */
   public NDList callMany(NDArray... inputs) {
     prepareThread();
+    NDList arguments = new NDList(inputs.length);
+    for (NDArray input : inputs) {
+      // The engine packs named arrays into a dictionary; a view has no name.
+      arguments.add(input.getName() == null ? input : input.reshape(input.getShape()));
+    }
     // "training" only keeps the results from becoming inference tensors, which autograd refuses.
-    return IValueUtils.forward(module(), new NDList(inputs), true);
+    return IValueUtils.forward(module(), arguments, true);
   }
 
   private PtSymbolBlock module() {

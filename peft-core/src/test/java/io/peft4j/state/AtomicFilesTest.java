@@ -81,8 +81,7 @@ class AtomicFilesTest {
     Path taken = Files.createDirectory(directory.resolve("taken"));
     Path missing = directory.resolve("no/such/file");
     for (Path bad : List.of(taken, missing)) {
-      PeftException e =
-          assertThrows(PeftException.class, () -> AtomicFiles.writeString(bad, "x"));
+      PeftException e = assertThrows(PeftException.class, () -> AtomicFiles.writeString(bad, "x"));
       assertTrue(e.getMessage().startsWith(bad + ": cannot be written"), e.getMessage());
     }
     assertEquals(List.of("taken"), listing());

@@ -102,7 +102,8 @@ class HalfPrecisionTest {
       // Most float32 are far outside the range of half precision; these are within.
       check((float) (random.nextDouble(-1, 1) * Math.pow(2, random.nextInt(-26, 18))), false);
     }
-    for (float value : new float[] {0f, -0f, Float.MIN_VALUE, Float.MAX_VALUE, 65519.996f, 65520f}) {
+    for (float value :
+        new float[] {0f, -0f, Float.MIN_VALUE, Float.MAX_VALUE, 65519.996f, 65520f}) {
       checkAround(value, true);
       checkAround(value, false);
       checkAround(-value, false);

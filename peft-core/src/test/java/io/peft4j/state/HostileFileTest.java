@@ -32,7 +32,13 @@ class HostileFileTest {
   }
 
   private static String one(String dtype, String shape, String offsets) {
-    return "{\"a\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}}";
+    return "{\"a\":{\"dtype\":\""
+        + dtype
+        + "\",\"shape\":"
+        + shape
+        + ",\"data_offsets\":"
+        + offsets
+        + "}}";
   }
 
   static Stream<Arguments> files() {
@@ -42,9 +48,15 @@ class HostileFileTest {
         file("three bytes", new byte[3], "has 3 bytes"),
         file("only a length", new byte[8], "does not begin with '{'"),
         file("length beyond the file", RawFiles.bytes(1000, good.getBytes(), FOUR), "1000 bytes"),
-        file("length of 2^63", RawFiles.bytes(Long.MIN_VALUE, good.getBytes(), FOUR), "9223372036854775808"),
+        file(
+            "length of 2^63",
+            RawFiles.bytes(Long.MIN_VALUE, good.getBytes(), FOUR),
+            "9223372036854775808"),
         file("length of -1", RawFiles.bytes(-1, good.getBytes(), FOUR), "18446744073709551615"),
-        file("length one short", RawFiles.bytes(good.length() - 1, good.getBytes(), FOUR), "not valid JSON"),
+        file(
+            "length one short",
+            RawFiles.bytes(good.length() - 1, good.getBytes(), FOUR),
+            "not valid JSON"),
         header("a list", "[]", FOUR, "does not begin with '{'"),
         header("byte order mark", "\ufeff" + good, FOUR, "does not begin with '{'"),
         header("space first", " " + good, FOUR, "does not begin with '{'"),
@@ -62,7 +74,8 @@ class HostileFileTest {
                 good.replace("\"a\"", "\"\u00c0\u0080\"").getBytes(StandardCharsets.ISO_8859_1),
                 FOUR),
             "not valid UTF-8"),
-        header("half a pair", good.replace("\"a\"", "\"\\ud800\""), FOUR, "half a surrogate pair"),
+        header("half a pair", good.replace("\"a\"", "\"\\ud800\""), FOUR, "surrogate pair"),
+        header("other half", good.replace("\"a\"", "\"\\udc00\""), FOUR, "surrogate"),
         header(
             "name twice",
             "{" + tensor("a", "F32", "[1]", 0, 4) + "," + tensor("a", "F32", "[1]", 0, 4) + "}",
@@ -75,10 +88,25 @@ class HostileFileTest {
             FOUR,
             "Duplicate",
             "'dtype'"),
-        header("metadata twice", "{\"__metadata__\":{},\"__metadata__\":{}}", new byte[0], "Duplicate"),
-        header("metadata key twice", "{\"__metadata__\":{\"k\":\"\",\"k\":\"\"}}", new byte[0], "Duplicate"),
-        header("metadata number", "{\"__metadata__\":{\"k\":1}}", new byte[0], "__metadata__", "'k'", "string"),
-        header("metadata nested", "{\"__metadata__\":{\"k\":{}}}", new byte[0], "__metadata__", "'k'"),
+        header(
+            "metadata twice",
+            "{\"__metadata__\":{},\"__metadata__\":{}}",
+            new byte[0],
+            "Duplicate"),
+        header(
+            "metadata key twice",
+            "{\"__metadata__\":{\"k\":\"\",\"k\":\"\"}}",
+            new byte[0],
+            "Duplicate"),
+        header(
+            "metadata number",
+            "{\"__metadata__\":{\"k\":1}}",
+            new byte[0],
+            "__metadata__",
+            "'k'",
+            "string"),
+        header(
+            "metadata nested", "{\"__metadata__\":{\"k\":{}}}", new byte[0], "__metadata__", "'k'"),
         header("metadata list", "{\"__metadata__\":[]}", new byte[0], "__metadata__ is not"),
         header(
             "metadata as tensor",
@@ -88,9 +116,20 @@ class HostileFileTest {
             "'shape'"),
         header("tensor null", "{\"a\":null}", new byte[0], "'a'", "JSON object"),
         header("tensor as list", "{\"a\":[\"F32\",[1],[0,4]]}", FOUR, "'a'", "JSON object"),
-        header("no dtype", "{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", FOUR, "'a'", "no dtype"),
-        header("no shape", "{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", FOUR, "'a'", "no shape"),
-        header("no offsets", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", FOUR, "'a'", "no data_offsets"),
+        header(
+            "no dtype", "{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", FOUR, "'a'", "no dtype"),
+        header(
+            "no shape",
+            "{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}",
+            FOUR,
+            "'a'",
+            "no shape"),
+        header(
+            "no offsets",
+            "{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}",
+            FOUR,
+            "'a'",
+            "no data_offsets"),
         header("unknown dtype", one("F128", "[1]", "[0,4]"), FOUR, "'a'", "'F128'", "BF16"),
         header("dtype in small letters", one("f32", "[1]", "[0,4]"), FOUR, "'a'", "'f32'"),
         header("negative dimension", one("F32", "[-1]", "[0,4]"), FOUR, "'a'", "shape", "'-1'"),
@@ -98,13 +137,41 @@ class HostileFileTest {
         header("float dimension", one("F32", "[1.0]", "[0,4]"), FOUR, "'a'", "shape", "'1.0'"),
         header("text dimension", one("F32", "[\"1\"]", "[0,4]"), FOUR, "'a'", "shape"),
         header("nested shape", one("F32", "[[1]]", "[0,4]"), FOUR, "'a'", "shape"),
-        header("huge dimension", one("F32", "[18446744073709551617]", "[0,4]"), FOUR, "'a'", "shape"),
-        header("product overflows", one("F32", "[4294967296,4294967296]", "[0,0]"), new byte[0], "'a'", "cannot be"),
-        header("bytes overflow", one("F64", "[100000000000000000,20]", "[0,0]"), new byte[0], "'a'", "cannot be"),
-        header("overflow beside a zero", one("F32", "[0,4294967296,4294967296]", "[0,0]"), new byte[0], "'a'", "cannot be"),
-        header("65 dimensions", one("F32", "[" + "1,".repeat(64) + "1]", "[0,4]"), FOUR, "'a'", "more than 64"),
-        header("size too small", one("F32", "[2]", "[0,4]"), FOUR, "'a'", "takes 8 bytes", "hold 4"),
-        header("size too large", one("F32", "[1]", "[0,8]"), new byte[8], "'a'", "takes 4 bytes", "hold 8"),
+        header(
+            "huge dimension", one("F32", "[18446744073709551617]", "[0,4]"), FOUR, "'a'", "shape"),
+        header(
+            "product overflows",
+            one("F32", "[4294967296,4294967296]", "[0,0]"),
+            new byte[0],
+            "'a'",
+            "cannot be"),
+        header(
+            "bytes overflow",
+            one("F64", "[100000000000000000,20]", "[0,0]"),
+            new byte[0],
+            "'a'",
+            "cannot be"),
+        header(
+            "overflow beside a zero",
+            one("F32", "[0,4294967296,4294967296]", "[0,0]"),
+            new byte[0],
+            "'a'",
+            "cannot be"),
+        header(
+            "65 dimensions",
+            one("F32", "[" + "1,".repeat(64) + "1]", "[0,4]"),
+            FOUR,
+            "'a'",
+            "more than 64"),
+        header(
+            "size too small", one("F32", "[2]", "[0,4]"), FOUR, "'a'", "takes 8 bytes", "hold 4"),
+        header(
+            "size too large",
+            one("F32", "[1]", "[0,8]"),
+            new byte[8],
+            "'a'",
+            "takes 4 bytes",
+            "hold 8"),
         header("backward offsets", one("F32", "[1]", "[4,0]"), FOUR, "'a'", "[4, 0]"),
         header("one offset", one("F32", "[1]", "[4]"), FOUR, "'a'", "[4]"),
         header("three offsets", one("F32", "[1]", "[0,4,8]"), FOUR, "'a'", "more than 2"),
@@ -112,7 +179,8 @@ class HostileFileTest {
         header("cut data", good, new byte[3], "'a'", "ends at byte 4", "only 3"),
         header("more data", good, new byte[5], "end at byte 4", "5 bytes of data"),
         header("data without tensors", "{}", FOUR, "4 bytes of data"),
-        header("far away", one("F32", "[1]", "[1000000000000,1000000000004]"), FOUR, "'a'", "only 4"),
+        header(
+            "far away", one("F32", "[1]", "[1000000000000,1000000000004]"), FOUR, "'a'", "only 4"),
         header("starts late", one("F32", "[1]", "[4,8]"), new byte[8], "'a'", "gap"),
         header(
             "gap",
@@ -177,7 +245,9 @@ class HostileFileTest {
   @Test
   void refusesPicklesAndSaysHowToConvert() throws IOException {
     byte[] zip = {'P', 'K', 3, 4, 20, 0, 0, 0, 8, 8};
-    byte[] legacy = {(byte) 0x80, 2, (byte) 0x8a, 10, 'l', (byte) 0xfc, (byte) 0x9c, 'F', (byte) 0xf9};
+    byte[] legacy = {
+      (byte) 0x80, 2, (byte) 0x8a, 10, 'l', (byte) 0xfc, (byte) 0x9c, 'F', (byte) 0xf9
+    };
     byte[] good = RawFiles.bytes("{}");
     for (Path file :
         new Path[] {
@@ -192,7 +262,8 @@ class HostileFileTest {
           assertThrows(MalformedFileException.class, () -> SafeTensors.open(file));
       assertTrue(e.getMessage().contains("pickle"), e.getMessage());
       assertTrue(e.getMessage().contains("safetensors.torch.save_file("), e.getMessage());
-      assertTrue(e.getMessage().contains("torch.load('" + file.getFileName() + "'"), e.getMessage());
+      assertTrue(
+          e.getMessage().contains("torch.load('" + file.getFileName() + "'"), e.getMessage());
     }
     // Begins like a pickle of protocol 2, but is a header of 640 bytes.
     Path looksLike =

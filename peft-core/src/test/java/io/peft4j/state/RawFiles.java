@@ -44,8 +44,7 @@ final class RawFiles {
   }
 
   static byte[] floats(float... values) {
-    ByteBuffer buffer =
-        ByteBuffer.allocate(4 * values.length).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer buffer = ByteBuffer.allocate(4 * values.length).order(ByteOrder.LITTLE_ENDIAN);
     for (float value : values) {
       buffer.putFloat(value);
     }
@@ -53,8 +52,7 @@ final class RawFiles {
   }
 
   static byte[] shorts(int... values) {
-    ByteBuffer buffer =
-        ByteBuffer.allocate(2 * values.length).order(ByteOrder.LITTLE_ENDIAN);
+    ByteBuffer buffer = ByteBuffer.allocate(2 * values.length).order(ByteOrder.LITTLE_ENDIAN);
     for (int value : values) {
       buffer.putShort((short) value);
     }

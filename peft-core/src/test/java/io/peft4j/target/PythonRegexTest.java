@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.peft4j.InvalidConfigException;
+import java.util.List;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -127,6 +128,6 @@ final class PythonRegexTest {
     assertEquals(Targets.expression(".*q"), Targets.parse(".*q"));
     assertEquals(".*q", Targets.parse(".*q").jsonValue());
     assertEquals(
-        java.util.List.of("v", "q"), Targets.names("v", "q", "v").jsonValue(), "order, no doubles");
+        List.of("v", "q"), Targets.names("v", "q", "v").jsonValue(), "order, no doubles");
   }
 }

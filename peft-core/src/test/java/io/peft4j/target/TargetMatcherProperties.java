@@ -85,7 +85,7 @@ final class TargetMatcherProperties {
     Arbitrary<String> end = Arbitraries.of(ends);
     Arbitrary<String> word = Arbitraries.of(words);
     Arbitrary<List<Integer>> some =
-        Arbitraries.integers().between(0, 4).list().ofMaxSize(2).injectDuplicates(0.1);
+        Arbitraries.integers().between(0, 4).list().ofMaxSize(2);
     return Combinators.combine(
             end.list().ofMaxSize(30),
             Arbitraries.oneOf(Arbitraries.just(List.<String>of()), word.list().ofMaxSize(2)),

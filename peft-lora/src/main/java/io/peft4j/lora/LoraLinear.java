@@ -1,0 +1,95 @@
+package io.peft4j.lora;
+
+import ai.djl.ndarray.NDArray;
+import io.peft4j.nn.LayerAdapter;
+import io.peft4j.nn.LayerCall;
+import io.peft4j.torch.Ops;
+import org.jspecify.annotations.Nullable;
+
+/** LoRA at a linear layer: y + s·B·A·dropout(x), and its DoRA form. */
+final class LoraLinear implements LayerAdapter {
+  private final LowRank factors;
+  private final @Nullable NDArray bias;
+  private final @Nullable NDArray magnitude;
+  private final @Nullable NDArray baseSquares;
+  private final double dropout;
+  private final boolean transposed;
+
+  /**
+   * LoRA at one layer.
+   *
+   * @param factors A and B
+   * @param bias the bias of B [out], or null
+   * @param magnitude DoRA's m [out], or null
+   * @param baseSquares the squared norms of the base's rows [out], with a magnitude
+   * @param dropout probability
+   * @param transposed whether the layer stores W as [in, out]
+   */
+  LoraLinear(
+      LowRank factors,
+      @Nullable NDArray bias,
+      @Nullable NDArray magnitude,
+      @Nullable NDArray baseSquares,
+      double dropout,
+      boolean transposed) {
+    this.factors = factors;
+    this.bias = bias;
+    this.magnitude = magnitude;
+    this.baseSquares = baseSquares;
+    this.dropout = dropout;
+    this.transposed = transposed;
+  }
+
+  @Override
+  public NDArray apply(LayerCall call, NDArray output) {
+    boolean dropped = call.dropout() && dropout > 0;
+    NDArray x = Ops.dropout(call.input(), dropout, call.dropout());
+    NDArray y;
+    if (magnitude == null || baseSquares == null) {
+      y = factors.addTo(output, x, call.strength());
+    } else {
+      NDArray weight = call.weight().dense();
+      NDArray ratio = magnitude.div(Dora.norms(straight(weight), baseSquares, factors));
+      // With dropout the base's part is that of the dropped input too, as in PEFT.
+      NDArray base =
+          dropped
+              ? call.weight().linear(x, null)
+              : call.bias() == null ? call.baseOutput() : call.baseOutput().sub(call.bias());
+      y = output.add(Dora.effect(base, x, ratio, factors, call.strength()));
+    }
+    return bias == null ? y : y.add(bias.mul(factors.scaled(call.strength())));
+  }
+
+  @Override
+  public NDArray mergedWeight(NDArray weight, NDArray original, float strength) {
+    NDArray delta = factors.delta();
+    if (magnitude != null) {
+      NDArray adapted = straight(original).add(delta);
+      NDArray ratio = magnitude.div(Dora.norms(adapted)).expandDims(1);
+      delta = adapted.mul(ratio).sub(straight(original));
+    }
+    if (strength != 1) {
+      delta = delta.mul(strength);
+    }
+    return weight.add(straight(delta));
+  }
+
+  @Override
+  public @Nullable NDArray mergedBias(@Nullable NDArray own, float strength) {
+    if (bias == null) {
+      return own;
+    }
+    NDArray added = bias.mul(factors.scaled(strength));
+    return own == null ? added : own.add(added);
+  }
+
+  /** A matrix as [out, in], and back. */
+  private NDArray straight(NDArray matrix) {
+    return transposed ? matrix.transpose() : matrix;
+  }
+
+  @Override
+  public String describe() {
+    return LoraEffects.describe(factors, magnitude != null, bias != null);
+  }
+}

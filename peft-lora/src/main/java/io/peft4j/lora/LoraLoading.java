@@ -1,0 +1,279 @@
+package io.peft4j.lora;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.types.Shape;
+import io.peft4j.AdapterStateException;
+import io.peft4j.spi.AdapterBuilder;
+import io.peft4j.spi.AttachContext;
+import io.peft4j.state.PeftDirectory;
+import io.peft4j.target.LayerSpec;
+import io.peft4j.target.MatchProblem;
+import io.peft4j.target.Matches;
+import io.peft4j.target.ModelLayout;
+import io.peft4j.target.TargetMatcher;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A saved adapter. Its tensors decide which layers are adapted: each must find its layer, and each
+ * layer the configuration selects must find its tensors. What the configuration names and the model
+ * lacks becomes a note.
+ */
+final class LoraLoading {
+  private static final int SHOWN = 6;
+
+  private final AttachContext context;
+  private final AdapterBuilder adapter;
+  private final LoraConfig config;
+  private final ModelLayout layout;
+  private final LoraAssembly assembly;
+
+  /** State keys without their prefix, each removed when it has found its place. */
+  private final Map<String, NDArray> left = new TreeMap<>();
+
+  private final Set<String> adaptedBiases = new HashSet<>();
+  private final List<String> problems = new ArrayList<>();
+
+  LoraLoading(AttachContext context, AdapterBuilder adapter) {
+    this.context = context;
+    this.adapter = adapter;
+    config = context.config(LoraConfig.class);
+    layout = context.layout();
+    assembly = new LoraAssembly(context, adapter, config);
+  }
+
+  void run() {
+    context
+        .saved()
+        .orElseThrow()
+        .forEach(
+            (key, array) -> {
+              if (key.startsWith(PeftDirectory.PREFIX)) {
+                left.put(key.substring(PeftDirectory.PREFIX.length()), array);
+              } else {
+                problems.add(key + " does not begin with " + PeftDirectory.PREFIX);
+              }
+            });
+    Matches matches = TargetMatcher.match(layout, LoraTargets.selection(config, layout));
+    matches.problems().stream().map(MatchProblem::message).forEach(adapter::note);
+    Map<String, String> reasons = new LinkedHashMap<>();
+    matches
+        .adapted()
+        .forEach(match -> reasons.put(match.layer().path(), "target_modules " + match.entry()));
+    for (LayerSpec layer : layout.layers()) {
+      lowRank(layer, reasons.get(layer.path()));
+    }
+    tokens();
+    Map<String, String> heads = new LinkedHashMap<>();
+    for (String module : matches.modulesToSave()) {
+      layout.parameterNames().stream()
+          .filter(name -> name.startsWith(module + "."))
+          .forEach(name -> heads.put(name, module));
+    }
+    copies(heads);
+    left.keySet().forEach(key -> problems.add("no place for " + key));
+    if (!problems.isEmpty()) {
+      int shown = Math.min(SHOWN, problems.size());
+      throw new AdapterStateException(
+          "the adapter does not fit this "
+              + layout.modelType()
+              + " model: "
+              + String.join("; ", problems.subList(0, shown))
+              + (problems.size() > shown ? "; and " + (problems.size() - shown) + " more" : ""));
+    }
+    assembly.finish(config);
+  }
+
+  private @Nullable NDArray take(String key, Shape shape) {
+    NDArray array = left.remove(key);
+    if (array != null && !array.getShape().equals(shape)) {
+      problems.add(key + " has shape " + array.getShape() + " where " + shape + " is needed");
+      return null;
+    }
+    return array == null ? null : assembly.own(array);
+  }
+
+  private void lowRank(LayerSpec layer, @Nullable String reason) {
+    String keyA = strip(LoraAssembly.keyA(layer));
+    String keyB = strip(LoraAssembly.keyB(layer));
+    NDArray firstA = left.get(keyA);
+    NDArray firstB = left.get(keyB);
+    if (firstA == null || firstB == null) {
+      if (reason != null || firstA != null || firstB != null) {
+        problems.add("missing " + (firstA == null ? keyA : keyB));
+        left.remove(keyA);
+        left.remove(keyB);
+      }
+      return;
+    }
+    long rank = firstA.getShape().dimension() == 0 ? 0 : firstA.getShape().get(0);
+    if (rank < 1) {
+      problems.add(keyA + " has shape " + firstA.getShape() + ", which holds no rank");
+      left.remove(keyA);
+      left.remove(keyB);
+      return;
+    }
+    NDArray a = take(keyA, shapeA(layer, rank));
+    NDArray b = take(keyB, shapeB(layer, rank));
+    NDArray bias = take(layer.path() + ".lora_B.bias", new Shape(layer.outFeatures()));
+    NDArray magnitude = take(layer.path() + ".lora_magnitude_vector", magnitudeShape(layer));
+    if (a == null || b == null) {
+      return;
+    }
+    if (config.loraBias() && bias == null) {
+      problems.add("missing " + layer.path() + ".lora_B.bias");
+    }
+    if (config.useDora() != (magnitude != null)) {
+      problems.add(
+          (config.useDora() ? "missing " : "use_dora is false, but there is ")
+              + layer.path()
+              + ".lora_magnitude_vector");
+      return;
+    }
+    adaptedBiases.add(layer.biasName());
+    assembly.lowRank(
+        layer,
+        reason == null ? "its tensors" : reason,
+        new Factors(a, b),
+        begun(layer, (int) rank),
+        bias,
+        magnitude);
+  }
+
+  /**
+   * What the base gives up to an adapter that PEFT saved without converting it: computed again from
+   * the base, where that has one answer.
+   */
+  private @Nullable Factors begun(LayerSpec layer, int rank) {
+    LoraInitialization init = config.initialization();
+    if (!init.takesFromBase() || !layer.kind().isLinear()) {
+      return null;
+    }
+    if (init.iterations() > 0) {
+      throw new AdapterStateException(
+          "init_lora_weights "
+              + config.toJson().get("init_lora_weights")
+              + " took a random part of the base, which cannot be computed again: convert the"
+              + " adapter when saving it in Python, with path_initial_model_for_weight_conversion");
+    }
+    return LoraInitializer.initialize(
+        init,
+        layer,
+        context.weight(layer),
+        rank,
+        config.scaling(layer.path(), rank),
+        context.manager());
+  }
+
+  private static Shape shapeA(LayerSpec layer, long rank) {
+    return switch (layer.kind()) {
+      case CONV1D, CONV2D -> {
+        long[] shape = layer.weight().getShape().clone();
+        shape[0] = rank;
+        yield new Shape(shape);
+      }
+      default -> new Shape(rank, layer.inFeatures());
+    };
+  }
+
+  private static Shape shapeB(LayerSpec layer, long rank) {
+    return switch (layer.kind()) {
+      case CONV1D -> new Shape(layer.outFeatures(), rank, 1);
+      case CONV2D -> new Shape(layer.outFeatures(), rank, 1, 1);
+      default -> new Shape(layer.outFeatures(), rank);
+    };
+  }
+
+  private static Shape magnitudeShape(LayerSpec layer) {
+    return switch (layer.kind()) {
+      case CONV1D -> new Shape(1, layer.outFeatures(), 1);
+      case CONV2D -> new Shape(1, layer.outFeatures(), 1, 1);
+      default -> new Shape(layer.outFeatures());
+    };
+  }
+
+  private void tokens() {
+    Map<LayerSpec, List<Integer>> rows = LoraResolution.tokenLayers(config, layout);
+    rows.forEach(
+        (layer, tokens) -> {
+          String key = layer.path() + ".token_adapter.trainable_tokens_delta";
+          NDArray delta = take(key, new Shape(tokens.size(), layer.weight().get(1)));
+          if (delta == null) {
+            problems.add("missing " + key);
+            return;
+          }
+          List<LayerSpec> tied =
+              LoraAssembly.tiedTo(layout, layer).stream()
+                  .filter(other -> !rows.containsKey(other))
+                  .toList();
+          assembly.tokenRows(layer, tokens, delta, tied, "trainable_token_indices");
+        });
+  }
+
+  private void copies(Map<String, String> heads) {
+    for (String name : layout.parameterNames()) {
+      Shape shape = context.parameter(name).shape();
+      String module = heads.get(name);
+      if (module != null && name.endsWith("bias")) {
+        again(name, module, shape);
+      }
+      boolean adapted = adaptedBiases.contains(name);
+      String key = adapted ? name.substring(0, name.length() - 4) + "base_layer.bias" : name;
+      if (left.containsKey(key)) {
+        NDArray values = take(key, shape);
+        if (values != null) {
+          assembly.copy(name, key, values, module == null);
+        }
+      } else if (module != null) {
+        problems.add("missing " + name);
+      }
+      savedBaseWeight(name, shape);
+    }
+  }
+
+  /** With all biases trained PEFT's file has those of a saved head three times. */
+  private void again(String name, String module, Shape shape) {
+    String rest = name.substring(module.length());
+    String copies = module + ".modules_to_save";
+    for (String key : List.copyOf(left.keySet())) {
+      // Inside a head of several layers PEFT leaves the adapter's name in the key.
+      if (key.startsWith(copies)
+          && key.endsWith(rest)
+          && key.substring(copies.length(), key.length() - rest.length()).lastIndexOf('.') <= 0
+          && take(key, shape) != null) {
+        assembly.saveAgain(name, key);
+      }
+    }
+    if (take(module + ".original_module" + rest, shape) != null) {
+      assembly.saveFromBase(name, module + ".original_module" + rest);
+    }
+  }
+
+  /** PEFT saves the base weight of targeted embeddings, in case the vocabulary was enlarged. */
+  private void savedBaseWeight(String name, Shape shape) {
+    if (!name.endsWith(".weight")) {
+      return;
+    }
+    String key = name.substring(0, name.length() - 6) + "base_layer.weight";
+    NDArray values = take(key, shape);
+    if (values == null) {
+      return;
+    }
+    if (values.contentEquals(context.parameter(name).dense())) {
+      assembly.saveFromBase(name, key);
+    } else {
+      assembly.frozenCopy(name, key, values);
+      adapter.note(key + " differs from the base model's own weight and is used in its place");
+    }
+  }
+
+  private static String strip(String key) {
+    return key.substring(PeftDirectory.PREFIX.length());
+  }
+}

@@ -1,0 +1,175 @@
+package io.peft4j.models;
+
+import ai.djl.Device;
+import io.peft4j.InvalidConfigException;
+import java.util.HashSet;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/** How a model is loaded. Immutable. */
+public final class LoadOptions {
+  /** Which head the model gets. */
+  enum Head {
+    /** The one that the configuration names. */
+    AS_CONFIGURED,
+    /** None. */
+    NONE,
+    /** A new one that classifies sequences. */
+    CLASSIFIER
+  }
+
+  private final Device device;
+  private final Head head;
+  private final List<String> labels;
+  private final long seed;
+
+  private LoadOptions(Builder builder) {
+    device = builder.device;
+    head = builder.head;
+    labels = builder.labels;
+    seed = builder.seed;
+  }
+
+  /**
+   * The options that apply when none are given: on the CPU, with the head that the configuration
+   * names.
+   *
+   * @return the options
+   */
+  public static LoadOptions defaults() {
+    return builder().build();
+  }
+
+  /**
+   * Starts options.
+   *
+   * @return a builder with the defaults
+   */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  /**
+   * Where the weights go.
+   *
+   * @return the device
+   */
+  public Device device() {
+    return device;
+  }
+
+  /**
+   * The classes of a new classification head.
+   *
+   * @return their names; empty if no new head is asked for
+   */
+  public List<String> labels() {
+    return labels;
+  }
+
+  /**
+   * Whether heads are left out.
+   *
+   * @return true if only the headless model is asked for
+   */
+  public boolean headless() {
+    return head == Head.NONE;
+  }
+
+  /**
+   * What a new head's weights are drawn from.
+   *
+   * @return the seed
+   */
+  public long seed() {
+    return seed;
+  }
+
+  Head head() {
+    return head;
+  }
+
+  /** Collects {@link LoadOptions}. */
+  public static final class Builder {
+    private Device device = Device.cpu();
+    private Head head = Head.AS_CONFIGURED;
+    private List<String> labels = List.of();
+    private long seed;
+
+    private Builder() {}
+
+    /**
+     * Sets where the weights go; the CPU if this is not called.
+     *
+     * @param device the device
+     * @return this
+     */
+    public Builder device(Device device) {
+      this.device = device;
+      return this;
+    }
+
+    /**
+     * Asks for a new head that classifies sequences in the place of whatever head the checkpoint
+     * has: weights from a normal distribution with standard deviation {@code initializer_range},
+     * biases zero. A pooler that the head needs and the checkpoint lacks is made likewise.
+     *
+     * @param labels a name for each class, at least one, all different
+     * @return this
+     * @throws InvalidConfigException if there are none or a name stands twice
+     */
+    public Builder classifier(List<String> labels) {
+      if (labels.isEmpty() || new HashSet<>(labels).size() != labels.size()) {
+        throw new InvalidConfigException(
+            "a classifier needs at least one class, and all of different names; given was "
+                + labels);
+      }
+      this.head = Head.CLASSIFIER;
+      this.labels = List.copyOf(labels);
+      return this;
+    }
+
+    /**
+     * As {@link #classifier(List)}, with names as transformers makes them up: {@code LABEL_0} and so
+     * on.
+     *
+     * @param classes number of classes, at least 1
+     * @return this
+     * @throws InvalidConfigException if there are none
+     */
+    public Builder classifier(int classes) {
+      return classifier(IntStream.range(0, classes).mapToObj(i -> "LABEL_" + i).toList());
+    }
+
+    /**
+     * Asks for the model without any task's head, whatever the checkpoint has.
+     *
+     * @return this
+     */
+    public Builder headless() {
+      head = Head.NONE;
+      labels = List.of();
+      return this;
+    }
+
+    /**
+     * Sets what a new head's weights are drawn from; 0 if this is not called.
+     *
+     * @param seed any number
+     * @return this
+     */
+    public Builder seed(long seed) {
+      this.seed = seed;
+      return this;
+    }
+
+    /**
+     * Finishes the options.
+     *
+     * @return the options
+     */
+    public LoadOptions build() {
+      return new LoadOptions(this);
+    }
+  }
+}

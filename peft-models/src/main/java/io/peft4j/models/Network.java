@@ -1,0 +1,52 @@
+package io.peft4j.models;
+
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.types.Shape;
+import io.peft4j.nn.Pass;
+import io.peft4j.target.ModelLayout;
+
+/** A model without its weights: names, shapes, and how it computes. Immutable; holds no arrays. */
+public interface Network {
+
+  /**
+   * Names and shapes, in the order of Hugging Face's {@code named_parameters}.
+   *
+   * @return the layout
+   */
+  ModelLayout layout();
+
+  /**
+   * What inputs must satisfy.
+   *
+   * @return the limits
+   */
+  InputLimits limits();
+
+  /**
+   * Computes the outputs. Intermediate arrays are left to the caller's {@link
+   * ai.djl.ndarray.NDScope}.
+   *
+   * @param pass weights and adapters
+   * @param inputs checked inputs
+   * @return named float32 arrays, the first dimension of each the batch
+   */
+  NDList forward(Pass pass, ModelInputs inputs);
+
+  /**
+   * The shapes of the outputs.
+   *
+   * @param batch number of rows
+   * @param length tokens in a row
+   * @return one shape for each output
+   */
+  Shape[] outputShapes(long batch, long length);
+
+  /**
+   * What inputs must satisfy.
+   *
+   * @param vocabulary number of token ids
+   * @param tokenTypes number of token types; 0 if the model takes none
+   * @param longest most tokens in a row
+   */
+  record InputLimits(int vocabulary, int tokenTypes, int longest) {}
+}

@@ -1,0 +1,311 @@
+package io.peft4j.models;
+
+import ai.djl.Device;
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.NDScope;
+import ai.djl.ndarray.types.DataType;
+import ai.djl.ndarray.types.Shape;
+import ai.djl.nn.AbstractBlock;
+import ai.djl.training.ParameterStore;
+import ai.djl.util.PairList;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.peft4j.models.onnx.BertOnnx;
+import io.peft4j.nn.Backbone;
+import io.peft4j.nn.Pass;
+import io.peft4j.nn.Weight;
+import io.peft4j.nn.WeightSnapshot;
+import io.peft4j.nn.WeightStore;
+import io.peft4j.state.Checkpoint;
+import io.peft4j.state.Json;
+import io.peft4j.target.ModelLayout;
+import io.peft4j.torch.GradMode;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A pretrained transformer with frozen weights, read from a Hugging Face directory. It computes by
+ * itself, as a DJL block without parameters, and it is what adapters are wrapped around.
+ *
+ * <p>Inputs are {@code input_ids}, {@code attention_mask} and {@code token_type_ids}, see {@link
+ * ModelInputs}; outputs are named as in transformers: {@code logits} of a model with a head, {@code
+ * last_hidden_state} and, where there is a pooler, {@code pooler_output} of one without.
+ *
+ * <p>Weights of float32 files are the mapped files themselves; others are widened to float32. Safe
+ * for use by several threads at once. The caller closes the model; memory goes when the last pass
+ * that began before has ended.
+ */
+public final class PretrainedModel extends AbstractBlock implements Backbone, AutoCloseable {
+  private final Blueprint blueprint;
+  private final Network network;
+  private final WeightStore weights;
+  private final Device device;
+  private final @Nullable Path directory;
+
+  private PretrainedModel(
+      Blueprint blueprint,
+      Network network,
+      Map<String, Weight> weights,
+      Device device,
+      @Nullable Path directory) {
+    this.blueprint = blueprint;
+    this.network = network;
+    this.weights = WeightStore.of(network.layout(), weights);
+    this.device = device;
+    this.directory = directory;
+  }
+
+  /**
+   * Loads the model that a directory's {@code config.json} names.
+   *
+   * @param directory a Hugging Face directory with {@code config.json} and safetensors files
+   * @return the model; the caller closes it
+   * @throws io.peft4j.MalformedFileException if a file is missing or damaged, or the tensors are not
+   *     the model's
+   * @throws io.peft4j.InvalidConfigException if the configuration is wrong or asks for what is not
+   *     implemented
+   */
+  public static PretrainedModel load(Path directory) {
+    return load(directory, LoadOptions.defaults());
+  }
+
+  /**
+   * Loads the model that a directory's {@code config.json} names, perhaps with another head.
+   *
+   * @param directory a Hugging Face directory with {@code config.json} and safetensors files
+   * @param options device and head
+   * @return the model; the caller closes it
+   * @throws io.peft4j.MalformedFileException if a file is missing or damaged, or the tensors are not
+   *     the model's
+   * @throws io.peft4j.InvalidConfigException if the configuration is wrong or asks for what is not
+   *     implemented
+   */
+  public static PretrainedModel load(Path directory, LoadOptions options) {
+    Path file = directory.resolve("config.json");
+    Blueprint blueprint = Blueprint.of(Json.readObject(file), options, file.toString());
+    // Before any tensor is looked at: a configuration that is refused needs no weights to say so.
+    blueprint.network(null);
+    try (Checkpoint checkpoint = Checkpoint.open(directory)) {
+      Map<String, String> names = WeightLoader.names(checkpoint.names());
+      Network network = blueprint.network(names.keySet());
+      if (WeightLoader.untied(network.layout(), names, checkpoint)) {
+        blueprint = blueprint.untied();
+        network = blueprint.network(names.keySet());
+      }
+      ModelLayout layout = network.layout();
+      Map<String, Weight> weights =
+          WeightLoader.read(
+              blueprint,
+              layout,
+              WeightLoader.withoutTied(layout, names),
+              options,
+              name ->
+                  WeightLoader.unmanaged(
+                      options.device(), manager -> checkpoint.float32(manager, name)));
+      return new PretrainedModel(blueprint, network, weights, options.device(), directory);
+    }
+  }
+
+  /**
+   * Makes a model of a BERT encoder that was exported to ONNX.
+   *
+   * @param encoder the encoder's parameters; copied
+   * @param options device and head
+   * @return the model; the caller closes it
+   * @throws io.peft4j.InvalidConfigException if the configuration asks for what is not implemented
+   */
+  public static PretrainedModel of(BertOnnx encoder, LoadOptions options) {
+    Blueprint blueprint = Blueprint.of(encoder.config(), options, "the ONNX file's configuration");
+    Network network = blueprint.network(encoder.names());
+    Map<String, Weight> weights =
+        WeightLoader.read(
+            blueprint,
+            network.layout(),
+            WeightLoader.names(encoder.names()),
+            options,
+            name ->
+                WeightLoader.unmanaged(
+                    options.device(),
+                    manager ->
+                        manager.create(
+                            encoder.tensor(name).bytes(),
+                            new Shape(encoder.shape(name)),
+                            DataType.FLOAT32)));
+    return new PretrainedModel(blueprint, network, weights, options.device(), null);
+  }
+
+  /**
+   * Makes a model of weights that are in memory.
+   *
+   * @param config the keys of {@code config.json}
+   * @param weights Hugging Face's parameter names to weights, all on one device; the model closes
+   *     them
+   * @return the model; the caller closes it
+   * @throws io.peft4j.MalformedFileException if the weights are not the model's; they are closed then
+   * @throws io.peft4j.InvalidConfigException if the configuration is wrong or asks for what is not
+   *     implemented
+   */
+  public static PretrainedModel of(ObjectNode config, Map<String, Weight> weights) {
+    Blueprint blueprint = Blueprint.of(config, LoadOptions.defaults(), "the configuration");
+    Network network = blueprint.network(weights.keySet());
+    return new PretrainedModel(
+        blueprint, network, new LinkedHashMap<>(weights), Device.cpu(), null);
+  }
+
+  /**
+   * The layout of a model of which only the configuration is there.
+   *
+   * @param config the keys of {@code config.json}
+   * @return names and shapes, as a model with these weights would have them
+   * @throws io.peft4j.InvalidConfigException if the configuration is wrong or asks for what is not
+   *     implemented
+   */
+  public static ModelLayout layout(ObjectNode config) {
+    return Blueprint.of(config, LoadOptions.defaults(), "the configuration")
+        .network(null)
+        .layout();
+  }
+
+  // --- what it is -----------------------------------------------------------------------------
+
+  /**
+   * The configuration, with the class and labels that the model was loaded with.
+   *
+   * @return a copy of the keys of {@code config.json}
+   */
+  public ObjectNode config() {
+    return blueprint.config().deepCopy();
+  }
+
+  /**
+   * Hugging Face's name of the family.
+   *
+   * @return for example {@code bert}
+   */
+  public String modelType() {
+    return blueprint.family().modelType();
+  }
+
+  /**
+   * Hugging Face's name of the class.
+   *
+   * @return for example {@code BertForSequenceClassification}
+   */
+  public String architecture() {
+    return blueprint.architecture();
+  }
+
+  /**
+   * Where the model was loaded from.
+   *
+   * @return the directory; empty if it was made of weights in memory
+   */
+  public Optional<Path> directory() {
+    return Optional.ofNullable(directory);
+  }
+
+  @Override
+  public WeightStore weights() {
+    return weights;
+  }
+
+  @Override
+  public Device device() {
+    return device;
+  }
+
+  @Override
+  public Optional<Origin> origin() {
+    String name = directory == null ? "" : directory.toString();
+    return Optional.of(new Origin(name, architecture(), blueprint.family().library()));
+  }
+
+  // --- computing ------------------------------------------------------------------------------
+
+  @Override
+  public NDList forward(Pass pass, NDList inputs) {
+    return network.forward(pass, ModelInputs.of(inputs, network.limits()));
+  }
+
+  /**
+   * Computes the model alone, without dropout and gradients.
+   *
+   * @param inputs see {@link ModelInputs}; they stay the caller's
+   * @return the outputs, attached to the manager of the first input
+   * @throws InvalidInputException if the inputs are not what the model takes
+   * @throws io.peft4j.AdapterStateException if the model has been closed
+   */
+  public NDList forward(NDList inputs) {
+    try (GradMode off = GradMode.off();
+        NDScope scope = new NDScope();
+        WeightSnapshot lease = weights.lease()) {
+      scope.suppressNotUsedWarning();
+      NDList outputs = forward(Pass.base(lease), inputs);
+      outputs.attach(inputs.head().getManager());
+      NDScope.unregister(outputs);
+      return outputs;
+    }
+  }
+
+  @Override
+  protected NDList forwardInternal(
+      ParameterStore parameterStore,
+      NDList inputs,
+      boolean training,
+      @Nullable PairList<String, Object> params) {
+    return forward(inputs);
+  }
+
+  /**
+   * The shapes of the outputs.
+   *
+   * @param inputShapes the shape of {@code input_ids}, [batch, length], first
+   * @return a shape for each output
+   */
+  @Override
+  public Shape[] getOutputShapes(Shape[] inputShapes) {
+    return network.outputShapes(inputShapes[0].get(0), inputShapes[0].get(1));
+  }
+
+  // --- files ----------------------------------------------------------------------------------
+
+  /**
+   * Saves the model as it is now, merged weights included, in float32.
+   *
+   * @param target the directory, made if it is missing
+   * @throws io.peft4j.PeftException if a file cannot be written
+   */
+  public void save(Path target) {
+    save(target, SaveOptions.defaults());
+  }
+
+  /**
+   * Saves the model as it is now, merged weights included, as a directory that this library and
+   * transformers load: {@code config.json}, {@code model.safetensors} or shards of it, and the
+   * tokenizer's and generation's files of the directory it was loaded from. Names that share a
+   * weight are written once; if they share it no longer (after a merge that changed only one),
+   * {@code tie_word_embeddings} becomes false.
+   *
+   * @param target the directory, made if it is missing
+   * @param options type and size of the files
+   * @throws io.peft4j.PeftException if a file cannot be written
+   */
+  public void save(Path target, SaveOptions options) {
+    try (WeightSnapshot lease = weights.lease()) {
+      ModelWriter.write(target, options, layout(), lease, blueprint);
+    }
+    if (directory != null && Files.isDirectory(directory)) {
+      ModelWriter.copyOthers(directory, target);
+    }
+  }
+
+  /** Closes the model. Passes that have begun go on to their end; the last one frees the weights. */
+  @Override
+  public void close() {
+    weights.close();
+  }
+}

@@ -1,0 +1,100 @@
+package io.peft4j.models.bert;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.types.Shape;
+import io.peft4j.models.ModelInputs;
+import io.peft4j.models.Network;
+import io.peft4j.nn.Linear;
+import io.peft4j.nn.Pass;
+import io.peft4j.target.ModelLayout;
+import io.peft4j.torch.Ops;
+import org.jspecify.annotations.Nullable;
+
+/** BERT without a head (with or without pooler), or with a head that classifies sequences. */
+final class BertNetwork implements Network {
+  private final BertConfig config;
+  private final ModelLayout layout;
+  private final BertEmbeddings embeddings;
+  private final BertEncoder encoder;
+  private final @Nullable Linear pooler;
+  private final @Nullable Linear classifier;
+
+  BertNetwork(BertConfig config, boolean withPooler, boolean withClassifier) {
+    this.config = config;
+    String prefix = withClassifier ? BertFamily.PREFIX : "";
+    layout = layout(config, prefix, withPooler, withClassifier);
+    embeddings = new BertEmbeddings(layout, prefix, config);
+    encoder = new BertEncoder(layout, prefix, config);
+    pooler = withPooler ? new Linear(layout, prefix + "pooler.dense") : null;
+    classifier = withClassifier ? new Linear(layout, "classifier") : null;
+  }
+
+  private static ModelLayout layout(
+      BertConfig config, String prefix, boolean withPooler, boolean withClassifier) {
+    ModelLayout.Builder layout = ModelLayout.builder("bert");
+    String path = prefix + "embeddings.";
+    layout.embedding(path + "word_embeddings", config.vocabulary(), config.hidden());
+    layout.embedding(path + "position_embeddings", config.positions(), config.hidden());
+    layout.embedding(path + "token_type_embeddings", config.tokenTypes(), config.hidden());
+    layout.norm(path + "LayerNorm", config.hidden(), true);
+    BertEncoder.describe(layout, prefix, config);
+    if (withPooler) {
+      layout.linear(prefix + "pooler.dense", config.hidden(), config.hidden(), true);
+    }
+    if (withClassifier) {
+      layout.linear("classifier", config.hidden(), config.labels(), true);
+      layout.head("classifier");
+    }
+    return layout.build();
+  }
+
+  @Override
+  public ModelLayout layout() {
+    return layout;
+  }
+
+  @Override
+  public InputLimits limits() {
+    return new InputLimits(config.vocabulary(), config.tokenTypes(), config.positions());
+  }
+
+  @Override
+  public NDList forward(Pass pass, ModelInputs inputs) {
+    long length = inputs.length();
+    NDArray places =
+        inputs
+            .manager()
+            .arange(0, length, 1, ai.djl.ndarray.types.DataType.INT64)
+            .broadcast(inputs.batch(), length);
+    NDArray hidden =
+        encoder.forward(pass, embeddings.forward(pass, inputs, places), inputs.padding());
+    if (pooler == null) {
+      return named(hidden, "last_hidden_state");
+    }
+    NDArray pooled = pooler.forward(pass, hidden.get(":, 0")).tanh();
+    if (classifier == null) {
+      NDList outputs = named(hidden, "last_hidden_state");
+      outputs.addAll(named(pooled, "pooler_output"));
+      return outputs;
+    }
+    NDArray dropped = Ops.dropout(pooled, config.classifierDropout(), pass.dropout());
+    return named(classifier.forward(pass, dropped), "logits");
+  }
+
+  private static NDList named(NDArray array, String name) {
+    array.setName(name);
+    return new NDList(array);
+  }
+
+  @Override
+  public Shape[] outputShapes(long batch, long length) {
+    if (classifier != null) {
+      return new Shape[] {new Shape(batch, config.labels())};
+    }
+    Shape hidden = new Shape(batch, length, config.hidden());
+    return pooler == null
+        ? new Shape[] {hidden}
+        : new Shape[] {hidden, new Shape(batch, config.hidden())};
+  }
+}

@@ -1,0 +1,5 @@
+/** The BERT family: what its configuration says, its layers' names, and how it computes. */
+@NullMarked
+package io.peft4j.models.bert;
+
+import org.jspecify.annotations.NullMarked;

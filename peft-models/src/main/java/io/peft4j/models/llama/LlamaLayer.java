@@ -1,0 +1,86 @@
+package io.peft4j.models.llama;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
+import io.peft4j.nn.Join;
+import io.peft4j.nn.Linear;
+import io.peft4j.nn.Pass;
+import io.peft4j.nn.RmsNorm;
+import io.peft4j.target.ModelLayout;
+import io.peft4j.torch.Attention;
+import io.peft4j.torch.Ops;
+import io.peft4j.torch.Rotary;
+import org.jspecify.annotations.Nullable;
+
+/** One layer of the decoder: attention and gated feed-forward, each of a normalised input. */
+final class LlamaLayer {
+  private final LlamaConfig config;
+  private final RmsNorm inputNorm;
+  private final Linear query;
+  private final Linear key;
+  private final Linear value;
+  private final Linear attentionOutput;
+  private final Join attentionJoin;
+  private final RmsNorm innerNorm;
+  private final Linear gate;
+  private final Linear up;
+  private final Linear down;
+  private final Join outputJoin;
+
+  LlamaLayer(ModelLayout layout, String path, LlamaConfig config) {
+    this.config = config;
+    inputNorm = new RmsNorm(layout, path + ".input_layernorm", config.epsilon());
+    query = new Linear(layout, path + ".self_attn.q_proj");
+    key = new Linear(layout, path + ".self_attn.k_proj");
+    value = new Linear(layout, path + ".self_attn.v_proj");
+    attentionOutput = new Linear(layout, path + ".self_attn.o_proj");
+    attentionJoin = new Join(path + ".self_attn", null);
+    innerNorm = new RmsNorm(layout, path + ".post_attention_layernorm", config.epsilon());
+    gate = new Linear(layout, path + ".mlp.gate_proj");
+    up = new Linear(layout, path + ".mlp.up_proj");
+    down = new Linear(layout, path + ".mlp.down_proj");
+    outputJoin = new Join(path + ".mlp", null);
+  }
+
+  static void describe(ModelLayout.Builder layout, String path, LlamaConfig config) {
+    long hidden = config.hidden();
+    long queries = (long) config.heads() * config.headSize();
+    long keys = (long) config.keyValueHeads() * config.headSize();
+    boolean bias = config.attentionBias();
+    layout.linear(path + ".self_attn.q_proj", hidden, queries, bias);
+    layout.linear(path + ".self_attn.k_proj", hidden, keys, bias);
+    layout.linear(path + ".self_attn.v_proj", hidden, keys, bias);
+    layout.linear(path + ".self_attn.o_proj", queries, hidden, bias);
+    layout.linear(path + ".mlp.gate_proj", hidden, config.intermediate(), config.mlpBias());
+    layout.linear(path + ".mlp.up_proj", hidden, config.intermediate(), config.mlpBias());
+    layout.linear(path + ".mlp.down_proj", config.intermediate(), hidden, config.mlpBias());
+    layout.norm(path + ".input_layernorm", hidden, false);
+    layout.norm(path + ".post_attention_layernorm", hidden, false);
+  }
+
+  /**
+   * Computes the layer.
+   *
+   * @param mask what is added to attention scores, causality included; null for causality alone
+   */
+  NDArray forward(
+      Pass pass, NDArray x, Rotary rotary, NDList rotations, @Nullable NDArray mask) {
+    NDArray normed = inputNorm.forward(pass, x);
+    NDList turned =
+        rotary.rotate(query.forward(pass, normed), key.forward(pass, normed), rotations);
+    NDArray context =
+        Attention.attend(
+            turned.get(0),
+            turned.get(1),
+            value.forward(pass, normed),
+            mask,
+            config.heads(),
+            config.keyValueHeads(),
+            mask == null,
+            pass.dropout() ? config.attentionDropout() : 0);
+    NDArray attended = attentionJoin.forward(pass, attentionOutput.forward(pass, context), x);
+    NDArray inner = innerNorm.forward(pass, attended);
+    NDArray activated = Ops.siluProduct(gate.forward(pass, inner), up.forward(pass, inner));
+    return outputJoin.forward(pass, down.forward(pass, activated), attended);
+  }
+}
