@@ -3,7 +3,6 @@ package io.peft4j;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDScope;
 import io.peft4j.nn.Acting;
-import io.peft4j.nn.DenseWeight;
 import io.peft4j.nn.EffectiveWeights;
 import io.peft4j.nn.LayerAdapter;
 import io.peft4j.nn.Pass.Segment;
@@ -13,6 +12,7 @@ import io.peft4j.target.LayerSpec;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Ops;
+import io.peft4j.torch.Scopes;
 import java.util.HashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -89,9 +89,7 @@ final class Merger {
     }
     int index = layout.parameterIndex(name);
     NDArray own = array == segment.override(index) ? array.duplicate() : array;
-    own.detach();
-    NDScope.unregister(own);
-    merged.put(index, DenseWeight.owning(own));
+    merged.put(index, weights.weight(index).withValues(Scopes.unmanaged(own)));
     if (safe && !Ops.allFinite(own)) {
       throw new AdapterStateException(
           "merging would put NaN or infinite values into " + name + "; nothing was changed");

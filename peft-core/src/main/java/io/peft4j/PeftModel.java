@@ -23,6 +23,7 @@ import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.GradMode;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
@@ -145,7 +146,7 @@ public final class PeftModel implements AutoCloseable {
   public void deleteAdapter(String name) {
     synchronized (lock) {
       adapters.get(name);
-      if (merged != null && merged.set().names().contains(name)) {
+      if (isMerged(name)) {
         unmerge();
       }
       active = without(active, name);
@@ -210,7 +211,7 @@ public final class PeftModel implements AutoCloseable {
     Adapter adapter;
     try (GradMode off = GradMode.off();
         NDScope scope = new NDScope();
-        WeightSnapshot weights = backbone.weights().lease()) {
+        WeightSnapshot weights = leaseBase()) {
       scope.suppressNotUsedWarning();
       AdapterBuilder builder = new AdapterBuilder(layout(), config, owner);
       method.attach(new AttachContext(backbone, weights, config, owner, tensors), builder);
@@ -225,9 +226,24 @@ public final class PeftModel implements AutoCloseable {
         throw new AdapterStateException(
             closed ? "the model has been closed" : "adapter '" + name + "' changed meanwhile");
       }
+      if (isMerged(name)) {
+        adapter.release();
+        throw new AdapterStateException("adapter '" + name + "' is merged: unmerge first");
+      }
       adapters.put(name, adapter);
       adapter.train(trained.contains(name));
     }
+  }
+
+  /** The base's own weights, whatever is merged. */
+  private WeightSnapshot leaseBase() {
+    synchronized (lock) {
+      return merged == null ? backbone.weights().lease() : merged.replacement().leaseBefore();
+    }
+  }
+
+  private boolean isMerged(String name) {
+    return merged != null && merged.set().names().contains(name);
   }
 
   // --- which act, which are trained -----------------------------------------------------------
@@ -277,7 +293,7 @@ public final class PeftModel implements AutoCloseable {
    */
   public void trainAdapters(String... names) {
     synchronized (lock) {
-      List<String> wanted = List.of(names);
+      List<String> wanted = Arrays.stream(names).distinct().toList();
       wanted.forEach(adapters::get);
       adapters.all().forEach((name, adapter) -> adapter.train(wanted.contains(name)));
       trained = wanted;
@@ -404,10 +420,7 @@ public final class PeftModel implements AutoCloseable {
       if (asMerged && mode.gradients()) {
         throw new AdapterStateException("adapters " + set + " are merged: unmerge before training");
       }
-      WeightSnapshot weights =
-          merged != null && !asMerged
-              ? merged.replacement().leaseBefore()
-              : backbone.weights().lease();
+      WeightSnapshot weights = asMerged ? backbone.weights().lease() : leaseBase();
       AdapterSet acting = asMerged ? AdapterSet.none() : set;
       RowOrder rows = acting.rows().isEmpty() ? null : new RowOrder(acting.rows(), adapters);
       List<Segment> segments =
@@ -449,7 +462,8 @@ public final class PeftModel implements AutoCloseable {
   /**
    * Merges the active adapters into the base: W becomes W + s·B·A. Requests for the same set then
    * cost what the plain base costs; requests for others go on as before. {@link #unmerge} puts the
-   * base back bit for bit, for which its weights are kept meanwhile.
+   * base back bit for bit, for which its weights are kept meanwhile. With no active adapters there is
+   * nothing to merge, and nothing happens.
    *
    * @throws AdapterStateException if an adapter cannot be merged, something is merged already, or
    *     another model is open over the same base; nothing is changed then
@@ -482,6 +496,9 @@ public final class PeftModel implements AutoCloseable {
       throw new AdapterStateException("adapters that are chosen by row cannot be merged");
     }
     synchronized (lock) {
+      if (closed) {
+        throw new AdapterStateException("the model has been closed");
+      }
       adapters.check(set);
       if (merged != null) {
         if (merged.set().equals(set)) {
@@ -489,6 +506,9 @@ public final class PeftModel implements AutoCloseable {
         }
         throw new AdapterStateException(
             "adapters " + merged.set() + " are merged already: unmerge before merging " + set);
+      }
+      if (set.isNone()) {
+        return;
       }
       if (backbone.weights().wrappers() > 1) {
         throw new AdapterStateException(
@@ -595,7 +615,7 @@ public final class PeftModel implements AutoCloseable {
     PeftConfig config;
     synchronized (lock) {
       Adapter adapter = adapters.get(name);
-      if (merged != null && merged.set().names().contains(name)) {
+      if (isMerged(name)) {
         throw new AdapterStateException("adapter '" + name + "' is merged: unmerge first");
       }
       method = PeftMethods.of(adapter.config());

@@ -4,17 +4,26 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
 import ai.djl.pytorch.engine.PtNDArray;
 import ai.djl.pytorch.jni.JniUtils;
+import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Ops;
+import io.peft4j.torch.Precision;
+import io.peft4j.torch.Scopes;
 import org.jspecify.annotations.Nullable;
 
-/** A weight held as a float32 array. */
+/**
+ * A weight held as a float32 array. Where products are computed in bfloat16 a copy in that type is
+ * made for the first product and kept, half as large again.
+ */
 public final class DenseWeight implements Weight {
   private final NDArray array;
   private final boolean owned;
+  private final Precision precision;
+  private @Nullable NDArray half;
 
-  private DenseWeight(NDArray array, boolean owned) {
+  private DenseWeight(NDArray array, boolean owned, Precision precision) {
     this.array = array;
     this.owned = owned;
+    this.precision = precision;
   }
 
   /**
@@ -24,7 +33,18 @@ public final class DenseWeight implements Weight {
    * @return the weight
    */
   public static DenseWeight owning(NDArray array) {
-    return new DenseWeight(array, true);
+    return owning(array, Precision.FLOAT32);
+  }
+
+  /**
+   * A weight that closes its array when it is closed, with a choice of what products are computed in.
+   *
+   * @param array float32 array, not attached to a manager that is closed earlier
+   * @param precision what {@link #linear} computes in
+   * @return the weight
+   */
+  public static DenseWeight owning(NDArray array, Precision precision) {
+    return new DenseWeight(array, true, precision);
   }
 
   /**
@@ -34,7 +54,7 @@ public final class DenseWeight implements Weight {
    * @return the weight
    */
   public static DenseWeight of(NDArray array) {
-    return new DenseWeight(array, false);
+    return new DenseWeight(array, false, Precision.FLOAT32);
   }
 
   @Override
@@ -49,7 +69,25 @@ public final class DenseWeight implements Weight {
 
   @Override
   public NDArray linear(NDArray x, @Nullable NDArray bias) {
-    return Ops.linear(x, array, bias);
+    return precision == Precision.BFLOAT16
+        ? Ops.linearBfloat16(x, half(), bias)
+        : Ops.linear(x, array, bias);
+  }
+
+  private synchronized NDArray half() {
+    NDArray copy = half;
+    if (copy == null) {
+      try (GradMode off = GradMode.off()) {
+        copy = Scopes.unmanaged(Ops.toBfloat16(array));
+      }
+      half = copy;
+    }
+    return copy;
+  }
+
+  @Override
+  public Weight withValues(NDArray values) {
+    return owning(values, precision);
   }
 
   @Override
@@ -59,11 +97,18 @@ public final class DenseWeight implements Weight {
 
   @Override
   public long bytes() {
-    return array.getShape().size() * Float.BYTES;
+    long values = array.getShape().size();
+    synchronized (this) {
+      return values * Float.BYTES + (half == null ? 0 : values * Short.BYTES);
+    }
   }
 
   @Override
-  public void close() {
+  public synchronized void close() {
+    if (half != null) {
+      half.close();
+      half = null;
+    }
     if (owned) {
       array.close();
     }

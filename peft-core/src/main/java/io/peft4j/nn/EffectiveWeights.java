@@ -37,7 +37,7 @@ public final class EffectiveWeights {
         result = adapter.mergedWeight(result, original, segment.strengths()[i]);
       }
     }
-    return result;
+    return result == original ? override : result;
   }
 
   /**

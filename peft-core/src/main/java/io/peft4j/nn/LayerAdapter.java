@@ -26,7 +26,7 @@ public interface LayerAdapter {
    * @param weight float32, the layer's own weight with the effects of the adapters before this one
    * @param original float32, the layer's own weight alone
    * @param strength factor on this adapter's effect
-   * @return a new array of the same shape
+   * @return the weight as given, or a new array of the same shape
    */
   NDArray mergedWeight(NDArray weight, NDArray original, float strength);
 

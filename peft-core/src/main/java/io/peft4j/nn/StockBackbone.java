@@ -19,10 +19,12 @@ import io.peft4j.InvalidConfigException;
 import io.peft4j.nn.Pass.Segment;
 import io.peft4j.target.LayerKind;
 import io.peft4j.target.ModelLayout;
+import java.lang.ref.WeakReference;
 import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Objects;
+import java.util.WeakHashMap;
 
 /**
  * A stock DJL network. Its layers cannot be swapped, so adapters act by handing it other parameters:
@@ -36,6 +38,9 @@ import java.util.Objects;
  * norm uses the statistics it came with and keeps them.
  */
 public final class StockBackbone implements Backbone {
+  /** The networks that models are open over: all models over one network share its weights. */
+  private static final Map<Block, WeakReference<StockBackbone>> OPEN = new WeakHashMap<>();
+
   private final Block block;
   private final WeightStore weights;
   private final Map<Parameter, Integer> indexes;
@@ -56,13 +61,27 @@ public final class StockBackbone implements Backbone {
   }
 
   /**
-   * Reads a network's structure.
+   * Reads a network's structure. As long as a model is open over the network this gives the backbone
+   * that it uses.
    *
    * @param block an initialised network with float32 parameters; it stays the caller's
    * @return the backbone
    * @throws InvalidConfigException if a parameter is not initialised or not float32
    */
   public static StockBackbone of(Block block) {
+    synchronized (OPEN) {
+      WeakReference<StockBackbone> reference = OPEN.get(block);
+      StockBackbone known = reference == null ? null : reference.get();
+      if (known != null && known.weights.wrappers() > 0) {
+        return known;
+      }
+      StockBackbone made = read(block);
+      OPEN.put(block, new WeakReference<>(made));
+      return made;
+    }
+  }
+
+  private static StockBackbone read(Block block) {
     Reader reader = new Reader();
     reader.read("", block);
     if (reader.weights.isEmpty()) {

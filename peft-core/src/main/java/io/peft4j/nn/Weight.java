@@ -44,6 +44,18 @@ public interface Weight extends AutoCloseable {
   NDArray rows(NDArray ids);
 
   /**
+   * A weight that takes this one's place with other values, for example merged ones, and computes as
+   * this one does.
+   *
+   * @param values float32 array of {@link #shape()}, not attached to a manager that is closed
+   *     earlier; the new weight closes it
+   * @return the new weight; this one stays as it is
+   */
+  default Weight withValues(NDArray values) {
+    return DenseWeight.owning(values);
+  }
+
+  /**
    * The bytes held, in memory or mapped.
    *
    * @return number of bytes

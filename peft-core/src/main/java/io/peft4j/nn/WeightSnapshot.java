@@ -1,7 +1,8 @@
 package io.peft4j.nn;
 
-import java.util.ArrayList;
+import java.util.Collection;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The weights of a base model at one moment, leased from a {@link WeightStore}. Closing ends one
@@ -9,11 +10,12 @@ import java.util.List;
  */
 public final class WeightSnapshot implements AutoCloseable {
   final Weight[] weights;
-  final List<Weight> garbage = new ArrayList<>();
   private final WeightStore store;
-  // Both guarded by the store.
+  // Guarded by the store.
   int leases;
-  boolean retired;
+  private boolean retired;
+  private List<Weight> garbage = List.of();
+  private @Nullable WeightSnapshot heir;
 
   WeightSnapshot(WeightStore store, Weight[] weights) {
     this.store = store;
@@ -30,10 +32,29 @@ public final class WeightSnapshot implements AutoCloseable {
     return weights[index];
   }
 
+  /**
+   * Gives up weights when the last lease ends. The others are the heir's, which is leased until then.
+   */
+  void retire(Collection<Weight> own, @Nullable WeightSnapshot next) {
+    retired = true;
+    garbage = List.copyOf(own);
+    heir = next;
+    if (next != null) {
+      next.leases++;
+    }
+    freeIfUnused();
+  }
+
   void freeIfUnused() {
     if (retired && leases == 0) {
       garbage.forEach(Weight::close);
-      garbage.clear();
+      garbage = List.of();
+      WeightSnapshot next = heir;
+      heir = null;
+      if (next != null) {
+        next.leases--;
+        next.freeIfUnused();
+      }
     }
   }
 

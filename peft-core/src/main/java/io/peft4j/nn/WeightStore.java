@@ -5,12 +5,15 @@ import io.peft4j.AdapterStateException;
 import io.peft4j.MalformedFileException;
 import io.peft4j.target.ModelLayout;
 import java.util.ArrayList;
-import java.util.HashSet;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The weights of one base model. Passes lease a snapshot and keep computing with it while others
@@ -22,6 +25,7 @@ import java.util.TreeSet;
 public final class WeightStore implements AutoCloseable {
   private final ModelLayout layout;
   private WeightSnapshot current;
+  private @Nullable Replacement undecided;
   private int wrappers;
   private boolean closed;
 
@@ -117,9 +121,15 @@ public final class WeightStore implements AutoCloseable {
   /**
    * Counts one more model open over this base.
    *
-   * @throws AdapterStateException if the base model has been closed
+   * @throws AdapterStateException if the base model has been closed, or another model's adapters are
+   *     merged into it now
    */
   public synchronized void enter() {
+    if (undecided != null) {
+      throw new AdapterStateException(
+          "the adapters of another model are merged into this base: unmerge them, or close that"
+              + " model, before opening one more");
+    }
     lease();
     wrappers++;
   }
@@ -146,8 +156,14 @@ public final class WeightStore implements AutoCloseable {
    *
    * @param weights parameter index to new weight; the store closes them from now on
    * @return what decides about the replacement
+   * @throws AdapterStateException if the base model has been closed, or an earlier replacement is
+   *     undecided; the weights stay the caller's then
    */
   public synchronized Replacement replace(Map<Integer, Weight> weights) {
+    if (closed || undecided != null) {
+      throw new AdapterStateException(
+          closed ? "the base model has been closed" : "the weights have been replaced already");
+    }
     Weight[] next = current.weights.clone();
     weights.forEach((index, weight) -> next[index] = weight);
     WeightSnapshot before = current;
@@ -156,7 +172,8 @@ public final class WeightStore implements AutoCloseable {
     current.leases = wrappers;
     before.leases -= wrappers;
     before.leases++;
-    return new Replacement(before, current, weights);
+    undecided = new Replacement(before, current, weights);
+    return undecided;
   }
 
   synchronized void release(WeightSnapshot snapshot) {
@@ -164,23 +181,24 @@ public final class WeightStore implements AutoCloseable {
     snapshot.freeIfUnused();
   }
 
-  private void retire(WeightSnapshot snapshot, Iterable<Weight> garbage) {
-    snapshot.retired = true;
-    garbage.forEach(snapshot.garbage::add);
-    snapshot.freeIfUnused();
-  }
-
   @Override
   public synchronized void close() {
     if (!closed) {
       closed = true;
-      retire(current, distinct(current.weights));
+      retireIfClosed();
     }
   }
 
-  private static Set<Weight> distinct(Weight[] weights) {
-    Set<Weight> distinct = java.util.Collections.newSetFromMap(new IdentityHashMap<>());
-    distinct.addAll(List.of(weights));
+  /** With an undecided replacement this waits for the decision. */
+  private void retireIfClosed() {
+    if (closed && undecided == null) {
+      current.retire(distinct(Arrays.asList(current.weights)), null);
+    }
+  }
+
+  private static Set<Weight> distinct(Collection<Weight> weights) {
+    Set<Weight> distinct = Collections.newSetFromMap(new IdentityHashMap<>());
+    distinct.addAll(weights);
     return distinct;
   }
 
@@ -219,10 +237,12 @@ public final class WeightStore implements AutoCloseable {
           return;
         }
         decided = true;
+        undecided = null;
         current = before;
         before.leases += wrappers - 1;
         after.leases -= wrappers;
-        retire(after, new HashSet<>(weights.values()));
+        after.retire(distinct(weights.values()), before);
+        retireIfClosed();
       }
     }
 
@@ -233,10 +253,12 @@ public final class WeightStore implements AutoCloseable {
           return;
         }
         decided = true;
-        Set<Weight> gone = distinct(before.weights);
-        gone.removeAll(distinct(after.weights));
+        undecided = null;
+        Set<Weight> gone = distinct(Arrays.asList(before.weights));
+        Arrays.asList(after.weights).forEach(gone::remove);
         before.leases--;
-        retire(before, gone);
+        before.retire(gone, after);
+        retireIfClosed();
       }
     }
   }

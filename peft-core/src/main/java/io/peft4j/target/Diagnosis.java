@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeSet;
+import java.util.SortedSet;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 
@@ -70,7 +70,7 @@ final class Diagnosis {
     if (problems.size() > before || !run.filter.isActive()) {
       return problems.size() == before;
     }
-    TreeSet<Integer> there = run.filter.indexes(run.paths);
+    SortedSet<Integer> there = run.filter.indexes(run.paths);
     if (there.isEmpty()) {
       String indexes = selection.layersToTransform().toString();
       add(Kind.UNMATCHED, "layers_to_transform", indexes, noLayers(indexes));
@@ -176,7 +176,12 @@ final class Diagnosis {
 
   private String unmatchedExpression(String field, String expression, Collection<String> among) {
     String start =
-        field + " expression '" + expression + "' matches no path of " + Wording.model(layout) + ". ";
+        field
+            + " expression '"
+            + expression
+            + "' matches no path of "
+            + Wording.model(layout)
+            + ". ";
     for (String path : run.paths) {
       if (path.endsWith("." + expression) && NAME.matcher(expression).matches()) {
         return start
@@ -335,12 +340,22 @@ final class Diagnosis {
         continue;
       }
       String start =
-          table.field() + " key '" + key + "' matches no adapted layer of " + Wording.model(layout) + ".";
+          table.field()
+              + " key '"
+              + key
+              + "' matches no adapted layer of "
+              + Wording.model(layout)
+              + ".";
       String message =
           run.paths.stream()
               .filter(path -> table.matches(key, path))
               .findFirst()
-              .map(path -> start + " It matches " + path + ", which target_modules leaves alone: target it too, or drop the key.")
+              .map(
+                  path ->
+                      start
+                          + " It matches "
+                          + path
+                          + ", which target_modules leaves alone: target it too, or drop the key.")
               .orElseGet(() -> start + nearest(key, run.adapted.keySet()));
       add(Kind.UNMATCHED, table.field(), key, message);
     }

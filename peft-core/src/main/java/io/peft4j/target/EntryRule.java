@@ -29,8 +29,7 @@ final class EntryRule {
   }
 
   static EntryRule expression(String field, String expression) {
-    return new EntryRule(
-        List.of(expression), PythonRegex.compile(field, expression, expression));
+    return new EntryRule(List.of(expression), PythonRegex.compile(field, expression, expression));
   }
 
   boolean isExpression() {
@@ -65,8 +64,7 @@ final class EntryRule {
       }
     }
     if (hits.size() > 1) {
-      hits.sort(
-          Comparator.comparing((String hit) -> !hit.equals(path)).thenComparing(names::get));
+      hits.sort(Comparator.comparing((String hit) -> !hit.equals(path)).thenComparing(names::get));
     }
     return hits;
   }

@@ -4,6 +4,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -52,8 +53,8 @@ final class LayerFilter {
   }
 
   /** The indexes that occur in some paths. */
-  TreeSet<Integer> indexes(Set<String> paths) {
-    TreeSet<Integer> found = new TreeSet<>();
+  SortedSet<Integer> indexes(Set<String> paths) {
+    SortedSet<Integer> found = new TreeSet<>();
     for (String path : paths) {
       int index = index(path);
       if (index >= 0) {

@@ -65,8 +65,7 @@ final class Matching {
     for (String name : selection.modulesToSave()) {
       insideSaved.put(
           name,
-          PythonRegex.compile(
-              "modules_to_save entry", name, "(^|.*\\.)" + name + "($|\\..*)"));
+          PythonRegex.compile("modules_to_save entry", name, "(^|.*\\.)" + name + "($|\\..*)"));
     }
   }
 
@@ -109,8 +108,7 @@ final class Matching {
         inOrder.add(new Matches.Adapted(layer, shown(entry)));
       }
     }
-    return new Matches(
-        inOrder, excluded, saved, new Diagnosis(this).problems(), resolved);
+    return new Matches(inOrder, excluded, saved, new Diagnosis(this).problems(), resolved);
   }
 
   private void visit(String path) {

@@ -47,8 +47,7 @@ final class Nearest {
     List<String> words = new ArrayList<>();
     for (Candidate candidate : candidates.subList(0, Math.min(COUNT, candidates.size()))) {
       String name = candidate.name();
-      words.add(
-          name.equals(candidate.path()) ? name : name + " (as in " + candidate.path() + ")");
+      words.add(name.equals(candidate.path()) ? name : name + " (as in " + candidate.path() + ")");
     }
     return String.join(", ", words);
   }
@@ -56,7 +55,8 @@ final class Nearest {
   /** What is left of a regular expression that can be compared with names. */
   private static String plain(String wanted) {
     String plain = wanted.replaceAll("\\\\\\.", ".").replaceAll("\\\\.|[\\^$*+?]", "");
-    int bracket = Math.max(plain.lastIndexOf('('), Math.max(plain.lastIndexOf('['), plain.lastIndexOf('|')));
+    int bracket =
+        Math.max(plain.lastIndexOf('('), Math.max(plain.lastIndexOf('['), plain.lastIndexOf('|')));
     plain = plain.substring(bracket + 1).replaceAll("[)\\]{}].*$", "");
     plain = plain.replaceAll("^\\.+|\\.+$", "");
     return plain.isEmpty() ? wanted : plain;
@@ -90,7 +90,8 @@ final class Nearest {
           continue;
         }
         int same = left.charAt(i - 1) == right.charAt(j - 1) ? 0 : 1;
-        int best = Math.min(cost[i - 1][j - 1] + same, Math.min(cost[i - 1][j], cost[i][j - 1]) + 1);
+        int best =
+            Math.min(cost[i - 1][j - 1] + same, Math.min(cost[i - 1][j], cost[i][j - 1]) + 1);
         if (i > 1
             && j > 1
             && left.charAt(i - 1) == right.charAt(j - 2)

@@ -8,8 +8,8 @@ import java.util.regex.PatternSyntaxException;
 
 /**
  * Translates a regular expression of Python's {@code re} module, which configurations are written
- * in, to Java's. What Python has and Java has not is refused; so is what only Java has, since a file
- * with it would not load in Python.
+ * in, to Java's. What Python has and Java has not is refused; so is what only Java has, since a
+ * file with it would not load in Python.
  */
 final class PythonRegex {
   // Python's dot and dollar know one line terminator, and its classes (\d, \w) are Unicode's.
@@ -186,7 +186,9 @@ final class PythonRegex {
     boolean octal = digits.startsWith("0") || inClass || digits.matches("[0-3][0-7]{2}");
     if (octal) {
       int length = 0;
-      while (length < digits.length() && digits.charAt(length) >= '0' && digits.charAt(length) < '8') {
+      while (length < digits.length()
+          && digits.charAt(length) >= '0'
+          && digits.charAt(length) < '8') {
         length++;
       }
       if (length == 0) {

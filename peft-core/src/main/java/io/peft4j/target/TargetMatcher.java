@@ -53,8 +53,7 @@ public final class TargetMatcher {
    * @return what that is on this model
    * @throws InvalidConfigException if an entry that is used as a regular expression is not valid
    */
-  public static Matches match(
-      ModelLayout layout, TargetSelection selection, Set<LayerKind> kinds) {
+  public static Matches match(ModelLayout layout, TargetSelection selection, Set<LayerKind> kinds) {
     return new Matching(layout, selection, kinds).run();
   }
 

@@ -4,7 +4,7 @@ import java.util.Collection;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
-import java.util.TreeSet;
+import java.util.SortedSet;
 import java.util.stream.Collectors;
 
 /** Parts of sentences about models and paths. */
@@ -30,7 +30,7 @@ final class Wording {
     return paths.get(0) + (paths.size() > 1 ? " and " + (paths.size() - 1) + " more" : "");
   }
 
-  static String range(TreeSet<Integer> numbers) {
+  static String range(SortedSet<Integer> numbers) {
     int first = numbers.first();
     int last = numbers.last();
     return numbers.size() > 2 && last - first == numbers.size() - 1
@@ -42,7 +42,7 @@ final class Wording {
   static Set<String> numbered(Set<String> paths) {
     Set<String> names = new LinkedHashSet<>();
     for (String path : paths) {
-      String[] parts = path.split("\\.");
+      String[] parts = path.split("\\.", -1);
       for (int i = 1; i < parts.length; i++) {
         if (isNumber(parts[i])) {
           names.add(parts[i - 1]);

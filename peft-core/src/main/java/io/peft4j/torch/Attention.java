@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
  * <p>Projections come and go as [batch, length, heads · size], so that splitting into heads and
  * putting them together again is part of the same call. Fewer key and value heads than query heads
  * are repeated first: the engine's own way of sharing them is slow on CPUs. A query that may attend
- * to nothing gets zeros. On CPUs the engine drops the fused form when attention weights are dropped
- * out.
+ * to nothing gets zeros. Where attention weights are dropped out there is no fused form, and such a
+ * query gets some mean of the values.
  */
 public final class Attention {
   private static final Map<Variant, Kernel> KERNELS = new ConcurrentHashMap<>();
@@ -87,14 +87,33 @@ public final class Attention {
         "q1 = torch.transpose(torch.reshape(q, [b, n, " + variant.heads() + ", -1]), 1, 2)",
         "k1 = " + split("k", variant.keyValueHeads(), groups),
         "v1 = " + split("v", variant.keyValueHeads(), groups),
-        "o = torch.scaled_dot_product_attention(q1, k1, v1, "
-            + (variant.masked() ? "m" : "None")
-            + ", "
-            + variant.dropout()
-            + ", "
-            + (variant.causal() ? "True" : "False")
-            + ")",
+        variant.dropout() > 0 ? dropping(variant) : fused(variant),
         "return torch.reshape(torch.transpose(o, 1, 2), [b, n, -1])");
+  }
+
+  private static String fused(Variant variant) {
+    return "o = torch.scaled_dot_product_attention(q1, k1, v1, "
+        + (variant.masked() ? "m" : "None")
+        + ", 0., "
+        + (variant.causal() ? "True" : "False")
+        + ")";
+  }
+
+  /** The mask is kept finite, so that no query is left with nothing and no softmax with NaN. */
+  private static String dropping(Variant variant) {
+    String causal =
+        "s1 = torch.add_(s0, torch.triu(torch.full([n, l], -1e30, dtype=6, layout=None,"
+            + " device=ops.prim.device(q)), 1))";
+    return String.join(
+        "\n    ",
+        "q2 = torch.mul(q1, torch.pow(torch.size(q1, 3), -0.5))",
+        "s0 = torch.matmul(q2, torch.transpose(k1, 2, 3))",
+        variant.masked()
+            ? "s1 = torch.add_(s0, torch.clamp_min(m, -1e30))"
+            : variant.causal() ? causal : "s1 = s0",
+        "w0 = torch.softmax(s1, -1)",
+        Dropout.statements("w0", "w", variant.dropout()),
+        "o = torch.matmul(w, v1)");
   }
 
   private static String split(String name, int heads, int groups) {

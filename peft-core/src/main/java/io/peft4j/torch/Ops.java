@@ -16,8 +16,19 @@ public final class Ops {
       Kernel.of(
           "y: Tensor, x: Tensor, a: Tensor, b: Tensor, s: Tensor -> Tensor",
           "return torch.add(y, torch.linear(torch.mul(torch.linear(x, a), s), b))");
+  private static final Kernel TO_BFLOAT16 =
+      Kernel.of("x: Tensor -> Tensor", "return torch.to(x, 15)");
+  private static final Kernel LINEAR_BFLOAT16 =
+      Kernel.of(
+          "x: Tensor, w: Tensor -> Tensor",
+          "return torch.to(torch.linear(torch.to(x, 15), w), 6)");
+  private static final Kernel LINEAR_BIAS_BFLOAT16 =
+      Kernel.of(
+          "x: Tensor, w: Tensor, b: Tensor -> Tensor",
+          "return torch.to(torch.linear(torch.to(x, 15), w, torch.to(b, 15)), 6)");
   private static final Kernel ALL_FINITE =
       Kernel.of("x: Tensor -> Tensor", "return torch.all(torch.isfinite(x))");
+  private static final Kernel SUM = Kernel.of("x: Tensor -> Tensor", "return torch.sum(x)");
   private static final Kernel GELU_TANH =
       Kernel.of("x: Tensor -> Tensor", "return torch.gelu(x, approximate=\"tanh\")");
   private static final Kernel SILU_PRODUCT =
@@ -36,6 +47,31 @@ public final class Ops {
    */
   public static NDArray linear(NDArray x, NDArray weight, @Nullable NDArray bias) {
     return JniUtils.linear((PtNDArray) x, (PtNDArray) weight, (PtNDArray) bias);
+  }
+
+  /**
+   * x·Wᵀ + b with x, W and b rounded to bfloat16.
+   *
+   * @param x [..., in]
+   * @param weight bfloat16 [out, in], as {@link #toBfloat16} gives it
+   * @param bias float32 [out], or null for none
+   * @return float32 [..., out]
+   */
+  public static NDArray linearBfloat16(NDArray x, NDArray weight, @Nullable NDArray bias) {
+    return bias == null
+        ? LINEAR_BFLOAT16.call(x, weight)
+        : LINEAR_BIAS_BFLOAT16.call(x, weight, bias);
+  }
+
+  /**
+   * Rounds to bfloat16.
+   *
+   * @param x any shape
+   * @return bfloat16 array of the same shape: for kernels alone, the engine's own interface aborts
+   *     the process if it meets one
+   */
+  public static NDArray toBfloat16(NDArray x) {
+    return TO_BFLOAT16.call(x);
   }
 
   /**
@@ -111,6 +147,13 @@ public final class Ops {
    * @return true if all values are finite
    */
   public static boolean allFinite(NDArray x) {
+    // A sum is one pass without temporaries, and finite only if all its parts are. Where it is not,
+    // the parts may be and have merely overflowed.
+    try (NDArray sum = SUM.call(x)) {
+      if (Float.isFinite(sum.getFloat())) {
+        return true;
+      }
+    }
     try (NDArray finite = ALL_FINITE.call(x)) {
       return finite.getBoolean();
     }
@@ -125,8 +168,6 @@ public final class Ops {
    * @return x itself where nothing is dropped
    */
   public static NDArray dropout(NDArray x, double probability, boolean active) {
-    return active && probability > 0
-        ? JniUtils.dropout((PtNDArray) x, probability, true)
-        : x;
+    return active && probability > 0 ? Dropout.apply(x, probability) : x;
   }
 }

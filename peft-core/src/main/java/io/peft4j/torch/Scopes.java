@@ -1,12 +1,35 @@
 package io.peft4j.torch;
 
+import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
 import java.util.function.Supplier;
 
 /** Frees intermediate arrays early. */
 public final class Scopes {
+  private static final NDManager SYSTEM = system();
+
   private Scopes() {}
+
+  private static NDManager system() {
+    try (NDManager manager = NDManager.newBaseManager(Device.cpu(), "PyTorch")) {
+      return manager.getParentManager();
+    }
+  }
+
+  /**
+   * Takes an array out of its manager and out of the current scope. It is listed by the engine's
+   * system manager, which is never closed, so that arrays nobody closes can be counted.
+   *
+   * @param array any array
+   * @return the array; the caller closes it
+   */
+  public static NDArray unmanaged(NDArray array) {
+    array.attach(SYSTEM);
+    NDScope.unregister(array);
+    return array;
+  }
 
   /**
    * Computes an array and closes everything else that was made on the way. What a backward pass

@@ -10,7 +10,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** Reads golden/matching.json: module trees, and what PEFT adapts in them for many configurations. */
+/**
+ * Reads golden/matching.json: module trees, and what PEFT adapts in them for many configurations.
+ */
 final class GoldenMatching {
   private static final JsonNode ROOT = read();
 

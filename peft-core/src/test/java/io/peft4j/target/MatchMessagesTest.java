@@ -206,7 +206,8 @@ final class MatchMessagesTest {
   @Test
   void severalProblemsAtOnce() {
     String message = message("llama", names("q_prj", "norm", "gone"));
-    assertTrue(message.startsWith("3 settings do not fit the model:\n- target_modules entry 'q_prj'"));
+    assertTrue(
+        message.startsWith("3 settings do not fit the model:\n- target_modules entry 'q_prj'"));
     assertEquals(4, message.lines().count(), message);
     String[] many = IntStream.range(0, 15).mapToObj(i -> "gone" + i).toArray(String[]::new);
     assertTrue(message("llama", names(many)).endsWith("\n- and 5 more"));

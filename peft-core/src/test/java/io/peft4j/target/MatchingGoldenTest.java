@@ -111,8 +111,7 @@ final class MatchingGoldenTest {
     } else if (golden.get("error").asText().equals("NoMatchingPeftModuleError")) {
       if (config.path("target_modules").asText("-").isEmpty()
           && config.get("target_modules").isTextual()) {
-        assertThrows(
-            InvalidConfigException.class, () -> GoldenMatching.selection(config, layout));
+        assertThrows(InvalidConfigException.class, () -> GoldenMatching.selection(config, layout));
         return;
       }
       Matches matches = TargetMatcher.match(layout, GoldenMatching.selection(config, layout));

@@ -12,7 +12,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** Each line was tried with Python 3.11: the text that {@code re.fullmatch} takes, and one it does not. */
+/**
+ * Each line was tried with Python 3.11: the text that {@code re.fullmatch} takes, and one it does
+ * not.
+ */
 final class PythonRegexTest {
 
   @ParameterizedTest
@@ -127,7 +130,6 @@ final class PythonRegexTest {
     assertEquals("all-linear", Targets.parse("All-linear").jsonValue());
     assertEquals(Targets.expression(".*q"), Targets.parse(".*q"));
     assertEquals(".*q", Targets.parse(".*q").jsonValue());
-    assertEquals(
-        List.of("v", "q"), Targets.names("v", "q", "v").jsonValue(), "order, no doubles");
+    assertEquals(List.of("v", "q"), Targets.names("v", "q", "v").jsonValue(), "order, no doubles");
   }
 }

@@ -15,7 +15,9 @@ import java.util.Optional;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 
-/** What golden/matching.json cannot show: reasons, problems and what is more lenient or stricter. */
+/**
+ * What golden/matching.json cannot show: reasons, problems and what is more lenient or stricter.
+ */
 final class TargetMatcherTest {
   private static final ModelLayout LLAMA = GoldenMatching.layout("llama");
   private static final ModelLayout BERT = GoldenMatching.layout("bert-classifier");
@@ -80,7 +82,8 @@ final class TargetMatcherTest {
             new Matches.Excluded("lm_head", "lm_head", "modules_to_save", "lm_head")),
         matches.excluded());
     assertEquals(List.of("lm_head"), matches.modulesToSave());
-    assertEquals(List.of(), matches.problems(), "an entry whose every match is excluded has matched");
+    assertEquals(
+        List.of(), matches.problems(), "an entry whose every match is excluded has matched");
   }
 
   @Test
@@ -130,7 +133,9 @@ final class TargetMatcherTest {
     List<Integer> third = List.of(3);
     assertEquals(
         19,
-        match(layout, TargetSelection.builder().targets(Targets.names(few)).layersToTransform(third))
+        match(
+                layout,
+                TargetSelection.builder().targets(Targets.names(few)).layersToTransform(third))
             .layers()
             .size());
     assertEquals(
@@ -210,7 +215,8 @@ final class TargetMatcherTest {
   void aLayoutOfOneUnnamedLayerHasNothingToName() {
     ModelLayout.Builder builder = ModelLayout.builder("djl");
     builder.layer("", LayerKind.LINEAR, new Shape(2, 2), false);
-    Matches matches = match(builder.build(), TargetSelection.builder().targets(Targets.expression(".*")));
+    Matches matches =
+        match(builder.build(), TargetSelection.builder().targets(Targets.expression(".*")));
     assertEquals(List.of(), matches.layers());
     assertThrows(InvalidConfigException.class, matches::requireAll);
   }

@@ -101,7 +101,9 @@ final class CombinationSource {
     return layers;
   }
 
-  /** State key to tensor: copies of modules it has trained whole, and of embeddings' own weights. */
+  /**
+   * State key to tensor: copies of modules it has trained whole, and of embeddings' own weights.
+   */
   SortedMap<String, NDArray> copies() {
     return copies;
   }

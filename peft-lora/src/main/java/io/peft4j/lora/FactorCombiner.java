@@ -111,15 +111,13 @@ final class FactorCombiner {
     return new Factors(a, b);
   }
 
-  private Factors decomposed(
-      Type rule, List<WeightedFactors> terms, int rank, boolean flipped) {
+  private Factors decomposed(Type rule, List<WeightedFactors> terms, int rank, boolean flipped) {
     List<NDArray> deltas =
         terms.stream()
             .map(WeightedFactors::delta)
             .map(delta -> flipped ? LinearAlgebra.narrow(delta.transpose()) : delta)
             .toList();
-    NDArray combined =
-        arithmetic.combine(rule, deltas, weights(terms, WeightedFactors::weight));
+    NDArray combined = arithmetic.combine(rule, deltas, weights(terms, WeightedFactors::weight));
     NDArray delta = LinearAlgebra.wide(flipped ? combined.transpose() : combined);
     LinearAlgebra.Svd svd = LinearAlgebra.svd(delta).head(rank);
     return new Factors(svd.v(), svd.u().mul(svd.s()));

@@ -17,25 +17,25 @@ public final class Lora {
 
   /**
    * Combines adapters into a new one, which neither acts nor is trained until it is asked to. The
-   * adapters it was made from stay as they are; PiSSA and OLoRA adapters count as what they are saved
-   * as, plain LoRA of twice the rank. {@link LoraCombination.Type} says what each rule computes.
+   * adapters it was made from stay as they are; PiSSA and OLoRA adapters count as what they are
+   * saved as, plain LoRA of twice the rank. {@link LoraCombination.Type} says what each rule
+   * computes.
    *
-   * <p>The new configuration is that of the first adapter with the targets of all (whole paths, if the
-   * adapters restrict their targets differently), without patterns, and with alpha equal to the rank:
-   * all weights and scalings are in the tensors. A module that one adapter has trained whole ({@code
-   * modules_to_save}) goes over as it is, whatever the adapter's weight; PEFT gives the new adapter
-   * the base's module instead.
+   * <p>The new configuration is that of the first adapter with the targets of all (whole paths, if
+   * the adapters restrict their targets differently), without patterns, and with alpha equal to the
+   * rank: all weights and scalings are in the tensors. A module that one adapter has trained whole
+   * ({@code modules_to_save}) goes over as it is, whatever the adapter's weight; PEFT gives the new
+   * adapter the base's module instead.
    *
    * @param model the model
    * @param name letters, digits, {@code _} and {@code -}; not in use
    * @param combination which adapters, with what weights, by what rule
    * @throws AdapterStateException if an adapter does not exist, or the name is in use
    * @throws InvalidConfigException if an adapter is not LoRA, or has what cannot be combined: DoRA,
-   *     {@code lora_bias}, trained biases or tokens; if two have trained the same module whole; or if
-   *     the rule needs equal ranks and they differ
+   *     {@code lora_bias}, trained biases or tokens; if two have trained the same module whole; or
+   *     if the rule needs equal ranks and they differ
    */
-  public static void addWeightedAdapter(
-      PeftModel model, String name, LoraCombination combination) {
+  public static void addWeightedAdapter(PeftModel model, String name, LoraCombination combination) {
     if (model.adapterNames().contains(name)) {
       throw new AdapterStateException("there is an adapter '" + name + "' already");
     }

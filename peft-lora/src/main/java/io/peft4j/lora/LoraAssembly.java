@@ -19,6 +19,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
@@ -38,8 +39,8 @@ final class LoraAssembly {
   private final Map<String, NDArray> frozen = new LinkedHashMap<>();
   private final Map<String, String> again = new LinkedHashMap<>();
 
-  /** A layer that gives up what A and B began with. */
-  private record Begun(String a, String b, Factors initial) {}
+  /** The keys of a layer's A and B, and what they began with if the base gives that up. */
+  private record Begun(String a, String b, @Nullable Factors initial) {}
 
   LoraAssembly(AttachContext context, AdapterBuilder adapter, LoraConfig config) {
     this.context = context;
@@ -88,8 +89,8 @@ final class LoraAssembly {
     if (initial != null) {
       adapter.keep(initial.a());
       adapter.keep(initial.b());
-      begun.add(new Begun(keyA(layer), keyB(layer), initial));
     }
+    begun.add(new Begun(keyA(layer), keyB(layer), initial));
     if (bias != null) {
       adapter.parameter(key(layer, "lora_B.bias"), bias);
     }
@@ -189,7 +190,11 @@ final class LoraAssembly {
 
   /** A new float32 array of the adapter's with the values of another. */
   NDArray own(NDArray values) {
-    NDArray copy = values.toType(DataType.FLOAT32, true);
+    // toType shares memory where the type is the same already, whatever it is told.
+    NDArray copy =
+        values.getDataType() == DataType.FLOAT32
+            ? values.duplicate()
+            : values.toType(DataType.FLOAT32, true);
     copy.attach(context.manager());
     return copy;
   }
@@ -208,19 +213,25 @@ final class LoraAssembly {
           tensors.putAll(frozen);
           fromBase.forEach((key, weight) -> tensors.put(key, weight.dense()));
           ObjectNode json = resolved.toJson();
-          if (!begun.isEmpty()) {
-            // As plain LoRA of twice the rank: A' = [A; A₀], B' = [B, −B₀], the same scaling.
-            for (Begun layer : begun) {
-              tensors.compute(layer.a(), (key, a) -> concat(a, layer.initial().a(), 0));
-              tensors.compute(layer.b(), (key, b) -> concat(b, layer.initial().b().neg(), 1));
-            }
+          if (begun.stream().anyMatch(layer -> layer.initial() != null)) {
+            begun.forEach(layer -> convert(layer, tensors));
             json = LoraConversion.doubled(resolved).toJson();
           }
           return new AdapterState(json, tensors);
         });
   }
 
-  private static NDArray concat(@Nullable NDArray first, NDArray second, int axis) {
-    return first == null ? second : NDArrays.concat(new NDList(first, second), axis);
+  /**
+   * Plain LoRA of twice the rank and the same scaling: A' = [A; A₀], B' = [B, −B₀], with zeros where
+   * a layer, as an embedding does, began with nothing of the base.
+   */
+  private static void convert(Begun layer, Map<String, NDArray> tensors) {
+    NDArray a = Objects.requireNonNull(tensors.get(layer.a()));
+    NDArray b = Objects.requireNonNull(tensors.get(layer.b()));
+    Factors initial = layer.initial();
+    NDArray a0 = initial == null ? a.zerosLike() : initial.a();
+    NDArray b0 = initial == null ? b.zerosLike() : initial.b().neg();
+    tensors.put(layer.a(), NDArrays.concat(new NDList(a, a0), 0));
+    tensors.put(layer.b(), NDArrays.concat(new NDList(b, b0), 1));
   }
 }

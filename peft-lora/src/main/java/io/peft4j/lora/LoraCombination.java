@@ -12,7 +12,8 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A recipe for one LoRA adapter out of several: which, with what weights, and by what rule. Immutable.
+ * A recipe for one LoRA adapter out of several: which, with what weights, and by what rule.
+ * Immutable.
  *
  * <pre>{@code
  * LoraCombination both =
@@ -45,25 +46,26 @@ public final class LoraCombination {
    * <p>{@link #CAT} and {@link #SVD} give Σ w_i·ΔW_i. The others give what {@code
    * add_weighted_adapter} of Hugging Face PEFT 0.21 gives, with its two peculiarities: one adapter
    * alone is always combined by {@link #LINEAR}, and if the first adapter is rank-stabilised, so is
-   * the new one, which makes it √rank times too strong ({@code CAT} and {@code SVD} are free of this
-   * here).
+   * the new one, which makes it √rank times too strong ({@code CAT} and {@code SVD} are free of
+   * this here).
    *
-   * <p>The rules without {@code SVD} in their name work on A and B apart: A is the combination of the
-   * A_i with the weights ±√|w_i·s_i|, the sign being that of w_i, and B that of the B_i with √|w_i·s_i|.
-   * Their product therefore holds, besides the terms w_i·ΔW_i, cross terms ±√|w_i·s_i·w_j·s_j|·B_i·A_j
-   * for all i ≠ j, which belong to no adapter and are of the size of the others. They need equal
-   * ranks. The rules that end in {@code SVD} combine the ΔW_i themselves, without cross terms, and
-   * cut the result to {@link #svdRank()} by a singular value decomposition of the whole matrix.
+   * <p>The rules without {@code SVD} in their name work on A and B apart: A is the combination of
+   * the A_i with the weights ±√|w_i·s_i|, the sign being that of w_i, and B that of the B_i with
+   * √|w_i·s_i|. Their product therefore holds, besides the terms w_i·ΔW_i, cross terms
+   * ±√|w_i·s_i·w_j·s_j|·B_i·A_j for all i ≠ j, which belong to no adapter and are of the size of
+   * the others. They need equal ranks. The rules that end in {@code SVD} combine the ΔW_i
+   * themselves, without cross terms, and cut the result to {@link #svdRank()} by a singular value
+   * decomposition of the whole matrix.
    */
   public enum Type {
     /**
-     * A and B of all adapters one after the other, w_i·s_i multiplied into A. Exact; the rank is the
-     * sum of the ranks. The default.
+     * A and B of all adapters one after the other, w_i·s_i multiplied into A. Exact; the rank is
+     * the sum of the ranks. The default.
      */
     CAT,
     /**
-     * The best approximation of Σ w_i·ΔW_i of rank {@link #svdRank()}: exact if that is at least the
-     * rank of the sum (the sum of the ranks always is).
+     * The best approximation of Σ w_i·ΔW_i of rank {@link #svdRank()}: exact if that is at least
+     * the rank of the sum (the sum of the ranks always is).
      */
     SVD,
     /** Weighted sums of A and of B: task arithmetic (Ilharco et al. 2023). Has cross terms. */
@@ -87,7 +89,9 @@ public final class LoraCombination {
     DARE_LINEAR_SVD,
     /** The rule of {@link #DARE_TIES} for the ΔW_i. */
     DARE_TIES_SVD,
-    /** Of each A_i and B_i the largest values by magnitude are kept, then summed. Has cross terms. */
+    /**
+     * Of each A_i and B_i the largest values by magnitude are kept, then summed. Has cross terms.
+     */
     MAGNITUDE_PRUNE,
     /** The rule of {@link #MAGNITUDE_PRUNE} for the ΔW_i. */
     MAGNITUDE_PRUNE_SVD;
@@ -253,8 +257,8 @@ public final class LoraCombination {
     }
 
     /**
-     * Sets the share of values that is kept. Needed by the TIES, DARE and pruning rules; nothing else
-     * reads it.
+     * Sets the share of values that is kept. Needed by the TIES, DARE and pruning rules; nothing
+     * else reads it.
      *
      * @param value in (0, 1]
      * @return this
@@ -287,8 +291,8 @@ public final class LoraCombination {
     }
 
     /**
-     * Sets the seed of what the DARE rules drop, so that a combination can be repeated. It is given to
-     * the engine's generator, which all threads share.
+     * Sets the seed of what the DARE rules drop, so that a combination can be repeated. It is given
+     * to the engine's generator, which all threads share.
      *
      * @param value any number
      * @return this
@@ -302,8 +306,8 @@ public final class LoraCombination {
      * Finishes the recipe.
      *
      * @return the recipe
-     * @throws InvalidConfigException if there is no adapter, a name cannot be one, a number is out of
-     *     range, or the rule needs a density
+     * @throws InvalidConfigException if there is no adapter, a name cannot be one, a number is out
+     *     of range, or the rule needs a density
      */
     public LoraCombination build() {
       if (parts.isEmpty()) {
@@ -324,7 +328,9 @@ public final class LoraCombination {
       }
       if (density == null && type.prunes()) {
         throw new InvalidConfigException(
-            "combination type " + type.key() + " needs a density in (0, 1]: the share that is kept");
+            "combination type "
+                + type.key()
+                + " needs a density in (0, 1]: the share that is kept");
       }
       if (svdRank != null && svdRank < 1) {
         throw new InvalidConfigException("svd_rank must be at least 1, was " + svdRank);

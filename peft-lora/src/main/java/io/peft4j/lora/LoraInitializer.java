@@ -24,8 +24,8 @@ final class LoraInitializer {
   /**
    * Makes the factors of one layer.
    *
-   * <p>Embeddings know two rules only, as in PEFT: {@link Kind#RANDOM}, and for all others A = 0 and
-   * B from the standard normal distribution.
+   * <p>Embeddings know two rules only, as in PEFT: {@link Kind#RANDOM}, and for all others A = 0
+   * and B from the standard normal distribution.
    *
    * @param init the rule
    * @param layer the layer; a convolution of one group
@@ -47,8 +47,7 @@ final class LoraInitializer {
     Shape shapeA = shapeA(layer, rank);
     Shape shapeB = shapeB(layer, rank);
     if (layer.kind() == LayerKind.EMBEDDING) {
-      NDArray a =
-          init.kind() == Kind.RANDOM ? normal(manager, 1, shapeA) : manager.zeros(shapeA);
+      NDArray a = init.kind() == Kind.RANDOM ? normal(manager, 1, shapeA) : manager.zeros(shapeA);
       return new Factors(a, normal(manager, 1, shapeB));
     }
     return switch (init.kind()) {
@@ -72,7 +71,8 @@ final class LoraInitializer {
    * @param out output features
    * @param rank rank of the product
    * @param manager owns the result
-   * @return float32 [out]: zeros, or uniform in ±1/√rank as a linear layer after a rank-wide one has
+   * @return float32 [out]: zeros, or uniform in ±1/√rank as a linear layer after a rank-wide one
+   *     has
    */
   static NDArray bias(LoraInitialization init, long out, int rank, NDManager manager) {
     Shape shape = new Shape(out);
@@ -104,15 +104,15 @@ final class LoraInitializer {
               + rank);
     }
     NDArray stored = weight.dense();
-    NDArray w =
-        LinearAlgebra.wide(
-            layer.kind() == LayerKind.LINEAR_TRANSPOSED ? stored.transpose() : stored);
-    return init.kind() == Kind.PISSA
-        ? pissa(w, rank, scaling, init.iterations())
-        : olora(w, rank);
+    NDArray w = layer.kind() == LayerKind.LINEAR_TRANSPOSED ? stored.transpose() : stored;
+    return init.kind() == Kind.PISSA ? pissa(w, rank, scaling, init.iterations()) : olora(w, rank);
   }
 
-  /** W = U·S·V; A = √(S/s)·V and B = U·√(S/s) of the first singular values (Meng et al. 2024). */
+  /**
+   * W = U·S·V; A = √(S/s)·V and B = U·√(S/s) of the first singular values (Meng et al. 2024). The
+   * exact decomposition is PEFT's call in its float32, so that what an unconverted adapter took
+   * from its base is found again to the last bit where LAPACK is the same.
+   */
   static Factors pissa(NDArray w, int rank, double scaling, int iterations) {
     LinearAlgebra.Svd svd =
         iterations == 0
@@ -187,7 +187,9 @@ final class LoraInitializer {
     };
   }
 
-  /** Uniform in ±1/√fan-in: what He et al.'s rule is with a = √5, and torch's linear layers have. */
+  /**
+   * Uniform in ±1/√fan-in: what He et al.'s rule is with a = √5, and torch's linear layers have.
+   */
   private static NDArray kaiming(NDManager manager, Shape shape) {
     long fanIn = Arrays.stream(shape.getShape()).skip(1).reduce(1, Math::multiplyExact);
     return uniform(manager, 1 / Math.sqrt(fanIn), shape);
@@ -199,7 +201,6 @@ final class LoraInitializer {
   }
 
   private static NDArray normal(NDManager manager, double deviation, Shape shape) {
-    return manager.randomNormal(
-        0, (float) deviation, shape, DataType.FLOAT32, manager.getDevice());
+    return manager.randomNormal(0, (float) deviation, shape, DataType.FLOAT32, manager.getDevice());
   }
 }

@@ -62,12 +62,12 @@ final class LoraLinear implements LayerAdapter {
 
   @Override
   public NDArray mergedWeight(NDArray weight, NDArray original, float strength) {
-    NDArray delta = factors.delta();
-    if (magnitude != null) {
-      NDArray adapted = straight(original).add(delta);
-      NDArray ratio = magnitude.div(Dora.norms(adapted)).expandDims(1);
-      delta = adapted.mul(ratio).sub(straight(original));
+    if (magnitude == null) {
+      return factors.addDelta(weight, transposed, strength);
     }
+    NDArray adapted = straight(original).add(factors.delta());
+    NDArray ratio = magnitude.div(Dora.norms(adapted)).expandDims(1);
+    NDArray delta = adapted.mul(ratio).sub(straight(original));
     if (strength != 1) {
       delta = delta.mul(strength);
     }

@@ -43,9 +43,25 @@ final class LoraLoading {
   LoraLoading(AttachContext context, AdapterBuilder adapter) {
     this.context = context;
     this.adapter = adapter;
-    config = context.config(LoraConfig.class);
     layout = context.layout();
+    config = asSaved(context.config(LoraConfig.class));
     assembly = new LoraAssembly(context, adapter, config);
+  }
+
+  /** An adapter that began with a part of the base is saved as plain LoRA of twice the rank. */
+  private LoraConfig asSaved(LoraConfig given) {
+    if (given.initialization().takesFromBase()) {
+      Map<String, NDArray> saved = context.saved().orElseThrow();
+      for (LayerSpec layer : layout.layers()) {
+        NDArray a = saved.get(LoraAssembly.keyA(layer));
+        if (a != null
+            && a.getShape().dimension() > 0
+            && a.getShape().get(0) == 2L * given.rank(layer.path())) {
+          return LoraConversion.doubled(given);
+        }
+      }
+    }
+    return given;
   }
 
   void run() {
@@ -230,11 +246,16 @@ final class LoraLoading {
         if (values != null) {
           assembly.copy(name, key, values, module == null);
         }
-      } else if (module != null) {
-        problems.add("missing " + name);
+      } else if (module != null || trainsBias(name, adapted)) {
+        problems.add("missing " + key);
       }
       savedBaseWeight(name, shape);
     }
+  }
+
+  private boolean trainsBias(String name, boolean adapted) {
+    return name.endsWith("bias")
+        && (config.bias() == LoraBias.ALL || (config.bias() == LoraBias.LORA_ONLY && adapted));
   }
 
   /** With all biases trained PEFT's file has those of a saved head three times. */

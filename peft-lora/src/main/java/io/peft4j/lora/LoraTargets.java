@@ -28,7 +28,6 @@ final class LoraTargets {
           Map.entry("gemma", PROJECTIONS),
           Map.entry("gemma2", PROJECTIONS),
           Map.entry("gemma3_text", PROJECTIONS),
-          Map.entry("phi3", List.of("qkv_proj")),
           Map.entry("gpt2", List.of("c_attn")));
 
   private LoraTargets() {}

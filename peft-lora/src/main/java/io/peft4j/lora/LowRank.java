@@ -20,6 +20,12 @@ record LowRank(
       Kernel.of(
           "a: Tensor, b: Tensor, s: Tensor -> Tensor",
           "return torch.matmul(torch.mul(torch.flatten(b, 1), s), torch.flatten(a, 1))");
+  // One pass over the weight: the delta is never held by itself.
+  private static final Kernel ADD_DELTA =
+      Kernel.of(
+          "w: Tensor, a: Tensor, b: Tensor, s: Tensor -> Tensor",
+          "f = annotate(float, torch.Float(s))",
+          "return torch.addmm(w, b, a, beta=1, alpha=f)");
 
   long rank() {
     return a.getShape().get(0);
@@ -36,6 +42,25 @@ record LowRank(
   NDArray delta() {
     NDArray delta = DELTA.call(a, b, scaling);
     return initial == null ? delta : delta.sub(DELTA.call(initial.a(), initial.b(), scaling));
+  }
+
+  /**
+   * W + strength·s·(B·A − B₀·A₀) for a linear layer's W [out, in], or [in, out] if transposed. The
+   * scaling is taken as a number: no gradient flows to it.
+   */
+  NDArray addDelta(NDArray weight, boolean transposed, float strength) {
+    NDArray s = scaled(strength);
+    NDArray result = addProduct(weight, a, b, s, transposed);
+    return initial == null
+        ? result
+        : addProduct(result, initial.a(), initial.b(), s.neg(), transposed);
+  }
+
+  private static NDArray addProduct(
+      NDArray weight, NDArray a, NDArray b, NDArray s, boolean transposed) {
+    return transposed
+        ? ADD_DELTA.call(weight, b.transpose(), a.transpose(), s)
+        : ADD_DELTA.call(weight, a, b, s);
   }
 
   /** s times a strength. */

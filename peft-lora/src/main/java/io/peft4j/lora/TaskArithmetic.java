@@ -40,8 +40,7 @@ final class TaskArithmetic {
     long[] perTensor = new long[stacked.getShape().dimension()];
     Arrays.fill(perTensor, 1);
     perTensor[0] = weights.length;
-    NDArray weighted =
-        stacked.mul(stacked.getManager().create(weights, new Shape(perTensor)));
+    NDArray weighted = stacked.mul(stacked.getManager().create(weights, new Shape(perTensor)));
     int[] across = {0};
     if (type != Type.TIES && type != Type.DARE_TIES) {
       return weighted.sum(across);

@@ -88,7 +88,9 @@ class CombinationPropertyTest {
 
   @Property(tries = 30)
   void svdLosesExactlyTheSmallerSingularValues(
-      @ForAll("samples") Sample a, @ForAll("samples") Sample b, @ForAll @IntRange(min = 1, max = 4) int rank) {
+      @ForAll("samples") Sample a,
+      @ForAll("samples") Sample b,
+      @ForAll @IntRange(min = 1, max = 4) int rank) {
     try (NDManager manager = NDManager.newBaseManager(null, "PyTorch")) {
       List<CombinationSource> sources = sources(manager, List.of(a, b), 0.8, -1.5);
       AdapterCombiner.Combined combined = combine(Type.SVD, rank, sources);
@@ -141,8 +143,7 @@ class CombinationPropertyTest {
     try (NDManager manager = NDManager.newBaseManager(null, "PyTorch")) {
       // Twice the same adapter: all signs agree, so that the mean of the two is taken.
       List<CombinationSource> sources = sources(manager, List.of(one, one), 1, 1);
-      LoraCombination how =
-          recipe(Type.TIES_SVD, 3, sources).majoritySign(sign).density(1).build();
+      LoraCombination how = recipe(Type.TIES_SVD, 3, sources).majoritySign(sign).density(1).build();
       AdapterCombiner.Combined combined = new AdapterCombiner(how, LAYOUT, sources).combine();
       wanted(sources)
           .forEach((layer, sum) -> near(sum.div(2), delta(combined, layer), layer.path()));
@@ -175,28 +176,28 @@ class CombinationPropertyTest {
     }
   }
 
-  @Property(tries = 20)
+  @Property(tries = 10)
   void dareIsRightOnAverage(@ForAll("samples") Sample a) {
     Sample one = new Sample(3, 3, false, false, a.targets(), a.seed());
-    Sample two = new Sample(3, 2, false, false, a.targets(), a.seed() + 1);
     try (NDManager manager = NDManager.newBaseManager(null, "PyTorch")) {
-      List<CombinationSource> sources = sources(manager, List.of(one, two), 0.5, 1.5);
+      List<CombinationSource> sources = sources(manager, List.of(one, one), 0.5, 0.5);
       LoraCombination how = recipe(Type.DARE_LINEAR, null, sources).density(0.25).build();
-      CombinationSource first = sources.get(0);
-      LayerSpec layer = first.layers().keySet().iterator().next();
-      NDArray linear = combine(Type.LINEAR, null, sources).tensors().get(LoraAssembly.keyA(layer));
-      NDArray mean = linear.zerosLike();
-      int draws = 300;
+      String key = LoraAssembly.keyA(sources.get(0).layers().keySet().iterator().next());
+      NDArray linear = combine(Type.LINEAR, null, sources).tensors().get(key);
+      NDArray sum = linear.zerosLike();
+      int draws = 100;
       for (int i = 0; i < draws; i++) {
-        mean = mean.add(new AdapterCombiner(how, LAYOUT, sources).combine().tensors().get(LoraAssembly.keyA(layer)));
+        sum = sum.add(new AdapterCombiner(how, LAYOUT, sources).combine().tensors().get(key));
       }
-      // One value has variance x²·(1/density − 1), so ten standard deviations are 10·√(3/300) = 1.
-      double bound = GoldenLlama.maxMagnitude(first.layers().get(layer).a())
-          + GoldenLlama.maxMagnitude(sources.get(1).layers().get(layer).a()) * 2;
-      double error = GoldenLlama.maxDifference(linear, mean.div(draws));
-      assertTrue(error < 0.6 * bound, error + " against " + bound);
-      assertTrue(error > 0, "nothing was dropped");
+      // One draw has variance 3·x² for each of two equal terms x, half of the value each.
+      double error = size(sum.div(draws).sub(linear)) / size(linear);
+      double expected = Math.sqrt(3.0 / draws / 2);
+      assertTrue(error > expected / 3 && error < expected * 3, error + " is not " + expected);
     }
+  }
+
+  private static double size(NDArray array) {
+    return array.toType(DataType.FLOAT64, false).pow(2).sum().sqrt().getDouble();
   }
 
   // --- what the properties share ----------------------------------------------------------------
@@ -280,10 +281,7 @@ class CombinationPropertyTest {
       NDManager manager, String name, Sample sample, double weight) {
     List<String> names = new ArrayList<>();
     LoraConfigBuilder config =
-        LoraConfig.builder()
-            .rank(sample.rank())
-            .alpha(sample.alpha())
-            .useRslora(sample.rslora());
+        LoraConfig.builder().rank(sample.rank()).alpha(sample.alpha()).useRslora(sample.rslora());
     Map<String, NDArray> tensors = new HashMap<>();
     Random random = new Random(sample.seed());
     Map<String, Integer> ranks = new HashMap<>();
@@ -300,10 +298,8 @@ class CombinationPropertyTest {
         long in = layer.inFeatures() * (layer.weight().dimension() > 2 ? 6 : 1);
         NDArray a = random(manager, random, rank, in);
         NDArray b = random(manager, random, layer.outFeatures(), rank);
-        tensors.put(
-            LoraAssembly.keyA(layer), a.reshape(CombinationSource.shapeA(layer, a)));
-        tensors.put(
-            LoraAssembly.keyB(layer), b.reshape(CombinationSource.shapeB(layer, b)));
+        tensors.put(LoraAssembly.keyA(layer), a.reshape(CombinationSource.shapeA(layer, a)));
+        tensors.put(LoraAssembly.keyB(layer), b.reshape(CombinationSource.shapeB(layer, b)));
       }
     }
     config.targetModules(names.toArray(String[]::new)).rankPattern(ranks).alphaPattern(alphas);

@@ -81,8 +81,7 @@ final class GoldenLlama {
     if (!first.getShape().equals(second.getShape())) {
       throw new AssertionError(first.getShape() + " is not " + second.getShape());
     }
-    return first.sub(second).abs().max().toType(DataType.FLOAT64, false)
-        .getDouble();
+    return first.sub(second).abs().max().toType(DataType.FLOAT64, false).getDouble();
   }
 
   static double maxMagnitude(NDArray array) {

@@ -56,8 +56,7 @@ class LoraInitializerTest {
 
   private Factors make(
       LoraInitialization init, LayerSpec layer, NDArray weight, int rank, double scaling) {
-    return LoraInitializer.initialize(
-        init, layer, DenseWeight.of(weight), rank, scaling, manager);
+    return LoraInitializer.initialize(init, layer, DenseWeight.of(weight), rank, scaling, manager);
   }
 
   private NDArray weight(LayerSpec layer) {
@@ -292,8 +291,7 @@ class LoraInitializerTest {
   @Test
   void pissaAndOloraAreThoseOfPeft() {
     Map<String, NDArray> base =
-        GoldenLlama.tensors(
-            manager, GoldenLlama.GOLDEN.resolve("models/llama/model.safetensors"));
+        GoldenLlama.tensors(manager, GoldenLlama.GOLDEN.resolve("models/llama/model.safetensors"));
     for (Kind kind : new Kind[] {Kind.PISSA, Kind.OLORA}) {
       Path directory =
           GoldenLlama.GOLDEN.resolve(
@@ -317,7 +315,7 @@ class LoraInitializerTest {
           assertEquals(
               0,
               GoldenLlama.maxDifference(b.matMul(a), factors.b().matMul(factors.a())),
-              1e-6,
+              1e-5,
               layer.path());
         }
       }

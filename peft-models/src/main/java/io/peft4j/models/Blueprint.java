@@ -44,6 +44,9 @@ record Blueprint(ModelFamily family, String architecture, ObjectNode config, Str
     config.put("model_type", family.modelType());
     if (options.head() == Head.CLASSIFIER) {
       putLabels(config, options.labels());
+      if (options.meanPooling()) {
+        config.put("classifier_pooling", "mean");
+      }
     }
     return new Blueprint(family, architecture, config, origin);
   }

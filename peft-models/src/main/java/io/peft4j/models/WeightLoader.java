@@ -85,7 +85,7 @@ final class WeightLoader {
                     : BUFFER.matcher(name).matches()
                         || (options.head() != Head.AS_CONFIGURED && HEAD.matcher(name).matches());
             if (!skipped) {
-              Weight before = weights.put(target, DenseWeight.owning(reader.apply(stored)));
+              Weight before = weights.put(target, DenseWeight.owning(reader.apply(stored), options.precision()));
               if (before != null) {
                 before.close();
                 throw new MalformedFileException(
@@ -134,13 +134,13 @@ final class WeightLoader {
                     values[i] = (float) (deviation * random.nextGaussian());
                   }
                 }
-                weights.put(name, dense(options.device(), m -> m.create(values, shape)));
+                weights.put(name, dense(options, m -> m.create(values, shape)));
               }
             });
   }
 
-  private static Weight dense(Device device, Function<NDManager, NDArray> maker) {
-    return DenseWeight.owning(unmanaged(device, maker));
+  private static Weight dense(LoadOptions options, Function<NDManager, NDArray> maker) {
+    return DenseWeight.owning(unmanaged(options.device(), maker), options.precision());
   }
 
   /** Makes an array that no manager closes. */

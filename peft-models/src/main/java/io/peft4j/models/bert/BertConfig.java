@@ -19,6 +19,9 @@ import java.util.Set;
  * @param attentionDropout {@code attention_probs_dropout_prob}
  * @param classifierDropout {@code classifier_dropout}, else {@code hidden_dropout_prob}
  * @param labels number of classes
+ * @param meanPooling whether a head classifies the mean of all tokens ({@code classifier_pooling} is
+ *     {@code mean}) and not what the pooler makes of the first; ModernBERT's key, which transformers
+ *     does not know for BERT
  */
 public record BertConfig(
     int vocabulary,
@@ -33,7 +36,8 @@ public record BertConfig(
     double hiddenDropout,
     double attentionDropout,
     double classifierDropout,
-    int labels) {
+    int labels,
+    boolean meanPooling) {
   private static final Set<String> EXACT = Set.of("gelu", "gelu_python");
   private static final Set<String> ACTIVATIONS =
       Set.of("gelu", "gelu_python", "gelu_new", "gelu_pytorch_tanh");
@@ -68,6 +72,7 @@ public record BertConfig(
         hiddenDropout,
         config.dropout("attention_probs_dropout_prob", 0.1),
         config.dropout("classifier_dropout", hiddenDropout),
-        config.labels());
+        config.labels(),
+        config.choice("classifier_pooling", "cls", Set.of("cls", "mean")).equals("mean"));
   }
 }

@@ -41,9 +41,9 @@ public final class BertFamily implements ModelFamily {
   @Override
   public Network network(ConfigValues config, String architecture, Predicate<String> present) {
     boolean classifies = architecture.equals(CLASSIFIER);
-    return new BertNetwork(
-        BertConfig.read(config, 30522),
-        classifies || present.test("pooler.dense.weight"),
-        classifies);
+    BertConfig values = BertConfig.read(config, 30522);
+    boolean pools =
+        classifies ? !values.meanPooling() : present.test("pooler.dense.weight");
+    return new BertNetwork(values, pools, classifies);
   }
 }

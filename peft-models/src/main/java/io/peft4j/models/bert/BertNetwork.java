@@ -2,6 +2,7 @@ package io.peft4j.models.bert;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.models.ModelInputs;
 import io.peft4j.models.Network;
@@ -65,12 +66,14 @@ final class BertNetwork implements Network {
     NDArray places =
         inputs
             .manager()
-            .arange(0, length, 1, ai.djl.ndarray.types.DataType.INT64)
+            .arange(0, length, 1, DataType.INT64)
             .broadcast(inputs.batch(), length);
     NDArray hidden =
         encoder.forward(pass, embeddings.forward(pass, inputs, places), inputs.padding());
     if (pooler == null) {
-      return named(hidden, "last_hidden_state");
+      return classifier == null
+          ? named(hidden, "last_hidden_state")
+          : classify(pass, classifier, mean(hidden, inputs.padding()));
     }
     NDArray pooled = pooler.forward(pass, hidden.get(":, 0")).tanh();
     if (classifier == null) {
@@ -78,8 +81,22 @@ final class BertNetwork implements Network {
       outputs.addAll(named(pooled, "pooler_output"));
       return outputs;
     }
+    return classify(pass, classifier, pooled);
+  }
+
+  private NDList classify(Pass pass, Linear head, NDArray pooled) {
     NDArray dropped = Ops.dropout(pooled, config.classifierDropout(), pass.dropout());
-    return named(classifier.forward(pass, dropped), "logits");
+    return named(head.forward(pass, dropped), "logits");
+  }
+
+  /** The mean over the tokens that are not padding. */
+  private static NDArray mean(NDArray hidden, @Nullable NDArray padding) {
+    if (padding == null) {
+      return hidden.mean(new int[] {1});
+    }
+    NDArray counted =
+        padding.eq(0).toType(DataType.FLOAT32, false).reshape(hidden.getShape().get(0), -1, 1);
+    return hidden.mul(counted).sum(new int[] {1}).div(counted.sum(new int[] {1}).maximum(1));
   }
 
   private static NDList named(NDArray array, String name) {

@@ -23,8 +23,10 @@ import net.jqwik.api.Provide;
 import net.jqwik.api.Tuple;
 import net.jqwik.api.statistics.Statistics;
 
-/** {@link TargetMatcher} against the rules written down as plainly as can be, without expressions. */
-final class TargetMatcherProperties {
+/**
+ * {@link TargetMatcher} against the rules written down as plainly as can be, without expressions.
+ */
+final class TargetMatcherPropertyTest {
   private static final List<String> PARTS = List.of("mod", "layers", "h", "attn", "mlp");
   private static final List<String> LEAVES = List.of("q_proj", "proj", "norm", "emb", "q", "head");
 
@@ -45,14 +47,16 @@ final class TargetMatcherProperties {
     Arbitrary<String> part =
         Arbitraries.frequencyOf(
             Tuple.of(3, Arbitraries.of(PARTS)),
-            Tuple.of(
-                2, Arbitraries.integers().between(0, 3).map(String::valueOf)));
+            Tuple.of(2, Arbitraries.integers().between(0, 3).map(String::valueOf)));
     Arbitrary<String> path =
         Combinators.combine(part.list().ofMaxSize(5), Arbitraries.of(LEAVES))
             .as((parts, leaf) -> parts.isEmpty() ? leaf : String.join(".", parts) + "." + leaf);
     Arbitrary<LayerKind> kind =
         Arbitraries.of(
-            LayerKind.LINEAR, LayerKind.LINEAR, LayerKind.LINEAR_TRANSPOSED, LayerKind.EMBEDDING,
+            LayerKind.LINEAR,
+            LayerKind.LINEAR,
+            LayerKind.LINEAR_TRANSPOSED,
+            LayerKind.EMBEDDING,
             LayerKind.OTHER);
     Arbitrary<List<Layer>> tree =
         Combinators.combine(path, kind)
@@ -61,8 +65,7 @@ final class TargetMatcherProperties {
             .uniqueElements(Layer::path)
             .ofMinSize(1)
             .ofMaxSize(30);
-    return tree.flatMap(
-        layers -> selections(layers).map(selection -> new Case(layers, selection)));
+    return tree.flatMap(layers -> selections(layers).map(selection -> new Case(layers, selection)));
   }
 
   private static Arbitrary<Selection> selections(List<Layer> layers) {
@@ -84,8 +87,7 @@ final class TargetMatcherProperties {
     }
     Arbitrary<String> end = Arbitraries.of(ends);
     Arbitrary<String> word = Arbitraries.of(words);
-    Arbitrary<List<Integer>> some =
-        Arbitraries.integers().between(0, 4).list().ofMaxSize(2);
+    Arbitrary<List<Integer>> some = Arbitraries.integers().between(0, 4).list().ofMaxSize(2);
     return Combinators.combine(
             end.list().ofMaxSize(30),
             Arbitraries.oneOf(Arbitraries.just(List.<String>of()), word.list().ofMaxSize(2)),
@@ -93,7 +95,7 @@ final class TargetMatcherProperties {
             Arbitraries.of(PARTS).list().ofMaxSize(2),
             Arbitraries.oneOf(Arbitraries.just(List.<String>of()), word.list().ofMaxSize(2)),
             Arbitraries.of(true, false, false, false))
-        .as(TargetMatcherProperties::selection);
+        .as(TargetMatcherPropertyTest::selection);
   }
 
   private static Selection selection(
@@ -124,8 +126,7 @@ final class TargetMatcherProperties {
     Model model = new Model(example);
     Statistics.label("adapted").collect(model.adapted.isEmpty() ? "none" : "some");
     Statistics.label("excluded").collect(model.excluded.isEmpty() ? "none" : "some");
-    assertEquals(
-        model.adapted, matches.layers().stream().map(LayerSpec::path).toList(), "adapted");
+    assertEquals(model.adapted, matches.layers().stream().map(LayerSpec::path).toList(), "adapted");
     assertEquals(
         model.excluded,
         matches.excluded().stream().map(Matches.Excluded::path).collect(Collectors.toSet()),
@@ -145,7 +146,8 @@ final class TargetMatcherProperties {
     assertEquals(!model.unsupported.isEmpty(), unsupported, "unsupported");
     for (Matches.Adapted adapted : matches.adapted()) {
       assertTrue(
-          s.allLinear() || Model.names(adapted.entry(), adapted.layer().path()), "the reason holds");
+          s.allLinear() || Model.names(adapted.entry(), adapted.layer().path()),
+          "the reason holds");
     }
   }
 

@@ -1,0 +1,63 @@
+package io.peft4j.cli;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.peft4j.InvalidConfigException;
+import io.peft4j.PeftException;
+import io.peft4j.PeftConfig;
+import io.peft4j.lora.LoraConfig;
+import io.peft4j.spi.PeftMethod;
+import io.peft4j.spi.PeftMethods;
+import io.peft4j.state.Json;
+import io.peft4j.state.PeftDirectory;
+import io.peft4j.target.ModelLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.stream.Collectors;
+
+/** Plans what adapters of the methods on the class path would do. */
+final class AdapterPlanner {
+  private static final String TYPE = "peft_type";
+
+  private AdapterPlanner() {}
+
+  /**
+   * Plans.
+   *
+   * @param fileOrDirectory an {@code adapter_config.json} or the directory it lies in; a file
+   *     without {@code peft_type} is LoRA
+   */
+  static AdapterPlan plan(ModelLayout layout, Path fileOrDirectory) {
+    Path file =
+        Files.isDirectory(fileOrDirectory)
+            ? fileOrDirectory.resolve(PeftDirectory.CONFIG)
+            : fileOrDirectory;
+    ObjectNode json = Json.readObject(file);
+    String type = json.hasNonNull(TYPE) ? json.get(TYPE).asText() : "LORA";
+    PeftMethod method =
+        PeftMethods.all().stream()
+            .filter(candidate -> candidate.name().equals(type))
+            .findFirst()
+            .orElseThrow(
+                () ->
+                    new InvalidConfigException(
+                        file
+                            + ": peft_type must be one of "
+                            + PeftMethods.all().stream()
+                                .map(PeftMethod::name)
+                                .sorted()
+                                .collect(Collectors.joining(", "))
+                            + "; given was '"
+                            + type
+                            + "'"));
+    PeftConfig config;
+    try {
+      config = method.readConfig(json);
+    } catch (InvalidConfigException e) {
+      throw new PeftException(file + ": " + e.getMessage(), e);
+    }
+    if (config instanceof LoraConfig lora) {
+      return new LoraPlan(lora, layout).plan();
+    }
+    throw new InvalidConfigException(file + ": adapters of type " + type + " cannot be planned yet");
+  }
+}

@@ -1,0 +1,208 @@
+package io.peft4j.torch;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.types.DataType;
+import ai.djl.ndarray.types.Shape;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Attention, rotation and dropout against the formulas written out in Java. */
+class AttentionTest {
+  private static final int BATCH = 2;
+  private static final int LENGTH = 5;
+  private static final int SIZE = 4;
+
+  private static float[] random(int seed, int count) {
+    Random random = new Random(seed);
+    float[] values = new float[count];
+    for (int i = 0; i < count; i++) {
+      values[i] = (float) random.nextGaussian();
+    }
+    return values;
+  }
+
+  private static double[] attend(
+      float[] q, float[] k, float[] v, int heads, int keyHeads, boolean[][][] seen) {
+    double[] out = new double[BATCH * LENGTH * heads * SIZE];
+    for (int b = 0; b < BATCH; b++) {
+      for (int h = 0; h < heads; h++) {
+        int kh = h / (heads / keyHeads);
+        for (int i = 0; i < LENGTH; i++) {
+          double[] weights = new double[LENGTH];
+          double sum = 0;
+          for (int j = 0; j < LENGTH; j++) {
+            double score = 0;
+            for (int d = 0; d < SIZE; d++) {
+              score +=
+                  q[((b * LENGTH + i) * heads + h) * SIZE + d]
+                      * k[((b * LENGTH + j) * keyHeads + kh) * SIZE + d];
+            }
+            weights[j] = seen[b][i][j] ? Math.exp(score / Math.sqrt(SIZE)) : 0;
+            sum += weights[j];
+          }
+          for (int j = 0; j < LENGTH && sum > 0; j++) {
+            for (int d = 0; d < SIZE; d++) {
+              out[((b * LENGTH + i) * heads + h) * SIZE + d] +=
+                  weights[j] / sum * v[((b * LENGTH + j) * keyHeads + kh) * SIZE + d];
+            }
+          }
+        }
+      }
+    }
+    return out;
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "4, 4, false, false", "4, 2, false, false", "4, 1, true, false", "4, 4, true, false",
+    "4, 4, false, true", "4, 2, true, true"
+  })
+  void isTheFormula(int heads, int keyHeads, boolean causal, boolean padded) {
+    boolean[][][] seen = new boolean[BATCH][LENGTH][LENGTH];
+    float[] padding = new float[BATCH * LENGTH];
+    for (int b = 0; b < BATCH; b++) {
+      for (int j = 0; j < LENGTH; j++) {
+        // The second row begins with padding, so that its first queries see nothing if causal.
+        boolean pad = padded && b == 1 && j < 2;
+        padding[b * LENGTH + j] = pad ? Float.NEGATIVE_INFINITY : 0;
+        for (int i = 0; i < LENGTH; i++) {
+          seen[b][i][j] = !pad && (!causal || j <= i);
+        }
+      }
+    }
+    float[] q = random(1, BATCH * LENGTH * heads * SIZE);
+    float[] k = random(2, BATCH * LENGTH * keyHeads * SIZE);
+    float[] v = random(3, BATCH * LENGTH * keyHeads * SIZE);
+    double[] expected = attend(q, k, v, heads, keyHeads, seen);
+    try (NDManager manager = NDManager.newBaseManager("PyTorch");
+        GradMode off = GradMode.off()) {
+      NDArray qa = manager.create(q, new Shape(BATCH, LENGTH, (long) heads * SIZE));
+      NDArray ka = manager.create(k, new Shape(BATCH, LENGTH, (long) keyHeads * SIZE));
+      NDArray va = manager.create(v, new Shape(BATCH, LENGTH, (long) keyHeads * SIZE));
+      NDArray mask = padded ? manager.create(padding, new Shape(BATCH, 1, 1, LENGTH)) : null;
+      NDArray whole = mask != null && causal ? Attention.causalMask(mask) : mask;
+      NDArray actual =
+          Attention.attend(qa, ka, va, whole, heads, keyHeads, causal && mask == null, 0);
+      assertEquals(qa.getShape(), actual.getShape());
+      assertNear(expected, actual.toFloatArray(), 1e-5, null);
+
+      // With hardly anything dropped the other form is the same wherever something is seen.
+      NDArray dropping =
+          Attention.attend(qa, ka, va, whole, heads, keyHeads, causal && mask == null, 1e-9);
+      assertNear(expected, dropping.toFloatArray(), 1e-5, seen);
+    }
+  }
+
+  private static void assertNear(
+      double[] expected, float[] actual, double tolerance, boolean[][][] seen) {
+    int row = expected.length / BATCH / LENGTH;
+    for (int i = 0; i < expected.length; i++) {
+      boolean any = seen == null;
+      for (int j = 0; j < LENGTH && !any; j++) {
+        any = seen[i / row / LENGTH][i / row % LENGTH][j];
+      }
+      if (any) {
+        assertEquals(expected[i], actual[i], tolerance);
+      } else {
+        assertTrue(Float.isFinite(actual[i]));
+      }
+    }
+  }
+
+  @Test
+  void gradientsStayFiniteWhereNothingIsSeen() {
+    try (NDManager manager = NDManager.newBaseManager("PyTorch");
+        GradMode on = GradMode.on()) {
+      for (double dropout : new double[] {0, 0.5}) {
+        NDArray x = manager.create(random(1, 2 * 3 * 8), new Shape(2, 3, 8));
+        x.setRequiresGradient(true);
+        NDArray mask =
+            manager.full(new Shape(2, 1, 1, 3), Float.NEGATIVE_INFINITY, DataType.FLOAT32);
+        NDArray y = Attention.attend(x, x, x, Attention.causalMask(mask), 2, 2, false, dropout);
+        ai.djl.pytorch.jni.JniUtils.backward(
+            (ai.djl.pytorch.engine.PtNDArray) y.sum(),
+            (ai.djl.pytorch.engine.PtNDArray) manager.create(1f),
+            false,
+            false);
+        assertTrue(Ops.allFinite(x.getGradient()), "dropout " + dropout);
+      }
+    }
+  }
+
+  @Test
+  void rotationTurnsHalvesByThePositionsAngle() {
+    int size = 6;
+    double theta = 100;
+    float[] q = random(1, 2 * size);
+    try (NDManager manager = NDManager.newBaseManager("PyTorch");
+        GradMode off = GradMode.off()) {
+      Rotary rotary = new Rotary(theta, size);
+      NDList tables =
+          rotary.tables(manager.create(new long[] {0, 7}, new Shape(1, 2)));
+      NDArray query = manager.create(q, new Shape(1, 2, size));
+      float[] turned = rotary.rotate(query, query, tables).get(1).toFloatArray();
+      for (int place = 0; place < 2; place++) {
+        for (int i = 0; i < size / 2; i++) {
+          double angle = (place == 0 ? 0 : 7) / Math.pow(theta, 2.0 * i / size);
+          double a = q[place * size + i];
+          double b = q[place * size + i + size / 2];
+          assertEquals(
+              a * Math.cos(angle) - b * Math.sin(angle), turned[place * size + i], 1e-5);
+          assertEquals(
+              b * Math.cos(angle) + a * Math.sin(angle),
+              turned[place * size + i + size / 2],
+              1e-5);
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @org.junit.jupiter.params.provider.ValueSource(doubles = {0.1, 0.5, 0.05, 0.9})
+  void dropoutKeepsTheMeanAndDropsItsShare(double probability) {
+    try (NDManager manager = NDManager.newBaseManager("PyTorch");
+        GradMode off = GradMode.off()) {
+      int count = 99_999;
+      NDArray x = manager.ones(new Shape(3, count / 3));
+      float[] dropped = Ops.dropout(x, probability, true).toFloatArray();
+      int zeros = 0;
+      double sum = 0;
+      for (float value : dropped) {
+        zeros += value == 0 ? 1 : 0;
+        sum += value;
+        assertTrue(value == 0 || Math.abs(value * (1 - probability) - 1) < 1e-3);
+      }
+      double deviation = Math.sqrt(probability * (1 - probability) / count);
+      assertEquals(probability, (double) zeros / count, 5 * deviation + 1e-5);
+      assertEquals(1, sum / count, 5 * deviation / (1 - probability) + 1e-3);
+    }
+  }
+
+  @Test
+  void activationsAreTheirFormulas() {
+    float[] values = {-3, -1, -0.1f, 0, 0.5f, 2};
+    try (NDManager manager = NDManager.newBaseManager("PyTorch");
+        GradMode off = GradMode.off()) {
+      NDArray x = manager.create(values);
+      float[] tanh = Ops.geluTanh(x).toFloatArray();
+      float[] exact = Ops.gelu(x).toFloatArray();
+      float[] product = Ops.siluProduct(x, x).toFloatArray();
+      for (int i = 0; i < values.length; i++) {
+        double v = values[i];
+        double inner = Math.sqrt(2 / Math.PI) * (v + 0.044715 * v * v * v);
+        assertEquals(0.5 * v * (1 + Math.tanh(inner)), tanh[i], 1e-6);
+        assertEquals(tanh[i], exact[i], 1e-3);
+        assertEquals(v * v / (1 + Math.exp(-v)), product[i], 1e-5);
+      }
+      // The two differ by more than rounding.
+      assertEquals(-0.158655254, exact[1], 1e-7);
+    }
+  }
+}

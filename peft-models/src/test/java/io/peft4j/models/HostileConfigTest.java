@@ -1,0 +1,113 @@
+package io.peft4j.models;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.peft4j.InvalidConfigException;
+import io.peft4j.state.Json;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What a configuration asks for is done or refused by name, never ignored. */
+class HostileConfigTest {
+
+  private static ObjectNode changed(String model, String key, String value) {
+    ObjectNode config = Goldens.config(model);
+    config.set(key, Json.parse(value.replace('\'', '"'), "test"));
+    return config;
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "bert | position_embedding_type | 'relative_key'",
+        "bert | is_decoder | true",
+        "bert | add_cross_attention | true",
+        "bert | hidden_act | 'relu'",
+        "bert | hidden_act | 3",
+        "bert | pruned_heads | {'0': [1]}",
+        "bert | num_attention_heads | 5",
+        "bert | num_attention_heads | 0",
+        "bert | num_hidden_layers | 1000000000",
+        "bert | num_hidden_layers | 2.5",
+        "bert | hidden_size | -32",
+        "bert | hidden_size | 'many'",
+        "bert | hidden_size | 99999999999999999999",
+        "bert | vocab_size | []",
+        "bert | layer_norm_eps | -1",
+        "bert | hidden_dropout_prob | 1.0",
+        "bert | quantization_config | {'bits': 4}",
+        "bert-classifier | id2label | {}",
+        "bert-classifier | id2label | 3",
+        "roberta | pad_token_id | 64",
+        "llama | hidden_act | 'gelu'",
+        "llama | rope_scaling | {'type': 'linear', 'factor': 2.0}",
+        "llama | rope_parameters | {'rope_type': 'llama3', 'rope_theta': 500000.0}",
+        "llama | rope_parameters | {'rope_type': 'default', 'partial_rotary_factor': 0.5}",
+        "llama | rope_parameters | {'rope_type': 'default', 'rope_theta': 0}",
+        "llama | rope_parameters | 'yes'",
+        "llama | partial_rotary_factor | 0.5",
+        "llama | num_key_value_heads | 3",
+        "llama | head_dim | 7",
+        "llama | attention_bias | 'no'",
+      })
+  void isRefusedByName(String model, String key, String value) {
+    InvalidConfigException error =
+        assertThrows(
+            InvalidConfigException.class,
+            () -> PretrainedModel.layout(changed(model, key, value)));
+
+    String name = key.equals("rope_parameters") && value.contains("partial") ? "partial" : key;
+    assertTrue(error.getMessage().contains(name), error.getMessage());
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "['BertForMaskedLM'] | 'bert' | BertForMaskedLM",
+        "['GPT2LMHeadModel'] | 'gpt2' | GPT2LMHeadModel",
+        "['LlamaForCausalLM'] | 'mistral' | mistral",
+        "null | 'mamba' | mamba",
+        "null | null | model_type is missing",
+        "[] | 7 | model_type is missing",
+      })
+  void anUnknownArchitectureIsNamed(String architectures, String type, String expected) {
+    ObjectNode config = changed("bert", "architectures", architectures);
+    config.set("model_type", Json.parse(type.replace('\'', '"'), "test"));
+
+    InvalidConfigException error =
+        assertThrows(InvalidConfigException.class, () -> PretrainedModel.layout(config));
+
+    assertTrue(error.getMessage().contains(expected), error.getMessage());
+    assertTrue(error.getMessage().contains("LlamaForCausalLM"), error.getMessage());
+  }
+
+  @Test
+  void keysOfTransformers4And5MeanTheSame() {
+    ObjectNode old = Goldens.config("llama");
+    old.remove("rope_parameters");
+    old.put("rope_theta", 10000.0);
+    old.putNull("rope_scaling");
+    old.put("torch_dtype", "float32");
+    old.remove("dtype");
+
+    assertEquals(
+        PretrainedModel.layout(Goldens.config("llama")).parameters(),
+        PretrainedModel.layout(old).parameters());
+  }
+
+  @Test
+  void labelsGiveTheSizeOfTheHead() {
+    ObjectNode config = changed("bert-classifier", "id2label", "{'0': 'a', '1': 'b'}");
+
+    assertEquals(
+        2, PretrainedModel.layout(config).parameters().get("classifier.weight").get(0));
+  }
+}

@@ -1,0 +1,280 @@
+package io.peft4j.models;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.types.DataType;
+import ai.djl.ndarray.types.Shape;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.peft4j.AdapterStateException;
+import io.peft4j.MalformedFileException;
+import io.peft4j.nn.Weight;
+import io.peft4j.nn.WeightSnapshot;
+import io.peft4j.state.Checkpoint;
+import io.peft4j.state.SafeTensors;
+import io.peft4j.state.SafeTensorsWriter;
+import io.peft4j.state.SafeTensorsWriter.Entry;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Which checkpoints make which model. */
+class LoadTest {
+  @TempDir Path directory;
+  private NDManager manager;
+
+  @BeforeEach
+  void open() {
+    manager = NDManager.newBaseManager("PyTorch");
+  }
+
+  @AfterEach
+  void close() {
+    manager.close();
+  }
+
+  /** Writes a golden model with other tensors. */
+  private Path changed(String model, Consumer<Map<String, NDArray>> change) throws IOException {
+    return changed(model, Goldens.config(model), change);
+  }
+
+  private Path changed(String model, ObjectNode config, Consumer<Map<String, NDArray>> change)
+      throws IOException {
+    Map<String, NDArray> tensors = new LinkedHashMap<>();
+    try (Checkpoint checkpoint = Checkpoint.open(Goldens.directory(model))) {
+      checkpoint.names().forEach(name -> tensors.put(name, checkpoint.float32(manager, name)));
+    }
+    change.accept(tensors);
+    List<Entry> entries =
+        tensors.entrySet().stream().map(e -> Entry.of(e.getKey(), e.getValue())).toList();
+    SafeTensorsWriter.write(directory.resolve("model.safetensors"), entries, Map.of());
+    Files.writeString(directory.resolve("config.json"), config.toString());
+    return directory;
+  }
+
+  private NDList run(PretrainedModel model) {
+    return model.forward(
+        Goldens.inputs(manager, Goldens.directory("bert").resolve("io.safetensors")));
+  }
+
+  private static void rename(Map<String, NDArray> tensors, String from, String to) {
+    for (String name : List.copyOf(tensors.keySet())) {
+      if (name.contains(from)) {
+        tensors.put(name.replace(from, to), tensors.remove(name));
+      }
+    }
+  }
+
+  private static void prefix(Map<String, NDArray> tensors, String prefix) {
+    for (String name : List.copyOf(tensors.keySet())) {
+      tensors.put(prefix + name, tensors.remove(name));
+    }
+  }
+
+  @Test
+  void oldNamesAndSavedBuffersChangeNothing() throws IOException {
+    Path old =
+        changed(
+            "bert",
+            tensors -> {
+              rename(tensors, "LayerNorm.weight", "LayerNorm.gamma");
+              rename(tensors, "LayerNorm.bias", "LayerNorm.beta");
+              prefix(tensors, "bert.");
+              tensors.put("bert.embeddings.position_ids", manager.arange(64).expandDims(0));
+            });
+    try (PretrainedModel expected = PretrainedModel.load(Goldens.directory("bert"));
+        PretrainedModel actual = PretrainedModel.load(old)) {
+      Goldens.assertSame(run(expected), run(actual));
+    }
+  }
+
+  @Test
+  void aHeadlessCheckpointMayLackThePooler() throws IOException {
+    Path bare =
+        changed(
+            "bert", tensors -> tensors.keySet().removeIf(name -> name.startsWith("pooler.")));
+    try (PretrainedModel expected = PretrainedModel.load(Goldens.directory("bert"));
+        PretrainedModel actual = PretrainedModel.load(bare)) {
+      Goldens.assertSame(new NDList(run(expected).get(0)), run(actual));
+      assertTrue(actual.layout().layer("pooler.dense").isEmpty());
+    }
+  }
+
+  @Test
+  void oneErrorNamesAllThatDoesNotFit() throws IOException {
+    Path wrong =
+        changed(
+            "bert",
+            tensors -> {
+              tensors.remove("encoder.layer.1.output.dense.bias");
+              tensors.put("encoder.layer.2.output.dense.bias", manager.zeros(new Shape(32)));
+              tensors.put("pooler.dense.bias", manager.zeros(new Shape(31)));
+            });
+
+    MalformedFileException error =
+        assertThrows(MalformedFileException.class, () -> PretrainedModel.load(wrong));
+
+    for (String part :
+        List.of(
+            "missing encoder.layer.1.output.dense.bias",
+            "surplus encoder.layer.2.output.dense.bias",
+            "pooler.dense.bias has shape (31)")) {
+      assertTrue(error.getMessage().contains(part), error.getMessage());
+    }
+  }
+
+  @Test
+  void weightsOfWholeNumbersAreRefused() throws IOException {
+    Path wrong =
+        changed(
+            "bert",
+            tensors ->
+                tensors.put(
+                    "pooler.dense.bias", manager.zeros(new Shape(32), DataType.INT8)));
+
+    MalformedFileException error =
+        assertThrows(MalformedFileException.class, () -> PretrainedModel.load(wrong));
+
+    assertTrue(error.getMessage().contains("pooler.dense.bias"), error.getMessage());
+  }
+
+  @Test
+  void aNewClassifierIsDrawnFromItsSeed() {
+    try (PretrainedModel headless = PretrainedModel.load(Goldens.directory("bert"));
+        PretrainedModel first = withClassifier("bert", 1);
+        PretrainedModel same = withClassifier("bert", 1);
+        PretrainedModel other = withClassifier("bert", 2)) {
+      assertEquals("BertForSequenceClassification", first.architecture());
+      assertEquals("b", first.config().at("/id2label/1").asText());
+      assertEquals(4, first.config().get("label2id").size());
+      assertEquals(new Shape(3, 4), run(first).get(0).getShape());
+      Goldens.assertSame(run(first), run(same));
+      assertFalse(
+          java.util.Arrays.equals(
+              run(first).get(0).toFloatArray(), run(other).get(0).toFloatArray()));
+
+      float[] weight = values(first, "classifier.weight");
+      double squares = 0;
+      for (float value : weight) {
+        squares += value * value;
+      }
+      assertEquals(0.02, Math.sqrt(squares / weight.length), 0.004);
+      for (float value : values(first, "classifier.bias")) {
+        assertEquals(0, value);
+      }
+      org.junit.jupiter.api.Assertions.assertArrayEquals(
+          values(headless, "encoder.layer.1.output.dense.weight"),
+          values(first, "bert.encoder.layer.1.output.dense.weight"));
+    }
+  }
+
+  private static PretrainedModel withClassifier(String model, long seed) {
+    return PretrainedModel.load(
+        Goldens.directory(model),
+        LoadOptions.builder().classifier(List.of("a", "b", "c", "d")).seed(seed).build());
+  }
+
+  private static float[] values(PretrainedModel model, String name) {
+    try (WeightSnapshot weights = model.weights().lease()) {
+      return weights.weight(model.layout().parameterIndex(name)).dense().toFloatArray();
+    }
+  }
+
+  @Test
+  void headsAreReplacedAndTakenOff() throws IOException {
+    try (PretrainedModel robertaClassifier = withClassifier("roberta-classifier", 0);
+        PretrainedModel fromHeadless = withClassifier("roberta", 0)) {
+      assertEquals(
+          new Shape(4, 32), robertaClassifier.layout().parameters().get("classifier.out_proj.weight"));
+      assertEquals(
+          robertaClassifier.layout().parameters(), fromHeadless.layout().parameters());
+    }
+    // What most people have: an encoder with the head it was pretrained with.
+    ObjectNode config = Goldens.config("bert");
+    config.putArray("architectures").add("BertForMaskedLM");
+    Path pretrained =
+        changed(
+            "bert",
+            config,
+            tensors -> {
+              prefix(tensors, "bert.");
+              tensors.put("cls.predictions.bias", manager.zeros(new Shape(100)));
+            });
+    try (PretrainedModel expected = PretrainedModel.load(Goldens.directory("bert"));
+        PretrainedModel actual =
+            PretrainedModel.load(pretrained, LoadOptions.builder().headless().build())) {
+      assertEquals("BertModel", actual.architecture());
+      Goldens.assertSame(run(expected), run(actual));
+    }
+  }
+
+  @Test
+  void tiedNamesShareOneWeightUnlessTheFileHasTwo() throws IOException {
+    try (PretrainedModel tied = PretrainedModel.load(Goldens.directory("llama-tied"));
+        WeightSnapshot weights = tied.weights().lease()) {
+      assertSame(
+          weights.weight(tied.layout().parameterIndex("lm_head.weight")),
+          weights.weight(tied.layout().parameterIndex("model.embed_tokens.weight")));
+    }
+    ObjectNode config = Goldens.config("llama");
+    config.put("tie_word_embeddings", true);
+    Path two = changed("llama", config, tensors -> {});
+    try (PretrainedModel untied = PretrainedModel.load(two)) {
+      assertFalse(untied.config().get("tie_word_embeddings").asBoolean());
+      assertTrue(untied.layout().tied().isEmpty());
+    }
+    Path equal =
+        changed(
+            "llama",
+            config,
+            tensors -> tensors.put("lm_head.weight", tensors.get("model.embed_tokens.weight")));
+    try (PretrainedModel tied = PretrainedModel.load(equal)) {
+      assertEquals(1, tied.layout().tied().size());
+    }
+  }
+
+  @Test
+  void aModelIsMadeOfWeightsInMemory() {
+    Map<String, Weight> weights = new LinkedHashMap<>();
+    try (SafeTensors file =
+        SafeTensors.open(Goldens.directory("bert").resolve("model.safetensors"))) {
+      file.names()
+          .forEach(
+              name ->
+                  weights.put(name, io.peft4j.nn.DenseWeight.of(file.float32(manager, name))));
+    }
+    try (PretrainedModel expected = PretrainedModel.load(Goldens.directory("bert"));
+        PretrainedModel actual = PretrainedModel.of(Goldens.config("bert"), weights)) {
+      Goldens.assertSame(run(expected), run(actual));
+    }
+  }
+
+  @Test
+  void closingFreesTheWeightsWhenTheLastLeaseEnds() {
+    PretrainedModel model = PretrainedModel.load(Goldens.directory("bert"));
+    WeightSnapshot lease = model.weights().lease();
+    NDArray weight = lease.weight(0).dense();
+
+    model.close();
+    assertTrue(Float.isFinite(weight.sum().getFloat()));
+    lease.close();
+
+    assertThrows(RuntimeException.class, weight::sum);
+    assertThrows(AdapterStateException.class, () -> run(model));
+    model.close();
+  }
+}

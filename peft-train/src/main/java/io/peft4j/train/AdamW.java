@@ -1,0 +1,339 @@
+package io.peft4j.train;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.NDScope;
+import ai.djl.ndarray.types.DataType;
+import io.peft4j.AdapterStateException;
+import io.peft4j.InvalidConfigException;
+import io.peft4j.TrainableParameter;
+import io.peft4j.torch.GradMode;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Adam with decoupled weight decay: {@code torch.optim.AdamW} with its defaults, operation by
+ * operation. With rate η, decay λ and gradient g, step t of a parameter p is
+ *
+ * <pre>{@code
+ * p <- p - η·λ·p
+ * m <- m + (1 - β1)·(g - m)          v <- β2·v + (1 - β2)·g²
+ * p <- p - η/(1 - β1^t) · m / (sqrt(v)/sqrt(1 - β2^t) + ε)
+ * }</pre>
+ *
+ * <p>t counts the updates of that parameter: one whose gradient is absent in a step is left alone,
+ * decay included, as torch leaves alone what has no gradient.
+ *
+ * <p>State keys are {@code exp_avg.}, {@code exp_avg_sq.} and {@code step.} (torch's names), then
+ * adapter name and state key of the parameter, joined by a dot. The moments are float32 and shaped
+ * as the parameter, the step is a float32 scalar.
+ *
+ * <p>For the use of one thread. The caller closes it, which frees the state.
+ */
+public final class AdamW implements Optimizer {
+  private static final String FIRST = "exp_avg.";
+  private static final String SECOND = "exp_avg_sq.";
+  private static final String STEP = "step.";
+
+  private final OptimizerSettings settings;
+  private final List<Group> groups = new ArrayList<>();
+  private final Map<String, Slot> slots = new LinkedHashMap<>();
+  private final NDManager manager;
+
+  private record Group(double learningRateFactor, double weightDecay, List<Slot> slots) {}
+
+  /** One parameter and its state. */
+  private static final class Slot {
+    final NDArray parameter;
+
+    /** The parameter's memory without its name and without autograd. */
+    final NDArray value;
+
+    private @Nullable NDArray first;
+    private @Nullable NDArray second;
+    long step;
+
+    /** The gradient's version when it was last zeroed. */
+    long zeroed = -1;
+
+    Slot(NDArray parameter, NDArray value) {
+      this.parameter = parameter;
+      this.value = value;
+    }
+
+    NDArray first() {
+      NDArray moment = first;
+      if (moment == null) {
+        moment = zeros();
+        first = moment;
+      }
+      return moment;
+    }
+
+    NDArray second() {
+      NDArray moment = second;
+      if (moment == null) {
+        moment = zeros();
+        second = moment;
+      }
+      return moment;
+    }
+
+    private NDArray zeros() {
+      return keep(value.zerosLike(), value.getManager());
+    }
+
+    void set(NDArray newFirst, NDArray newSecond, long newStep) {
+      close(first);
+      close(second);
+      first = newFirst;
+      second = newSecond;
+      step = newStep;
+    }
+
+    private static void close(@Nullable NDArray array) {
+      if (array != null) {
+        array.close();
+      }
+    }
+  }
+
+  /** A parameter of which the gradient is there. */
+  private record Present(Slot slot, NDArray gradient) {}
+
+  /**
+   * Makes an optimizer whose state is empty. Gradients that the parameters hold are forgotten.
+   *
+   * @param groups the parameters; each in one group only
+   * @param settings betas and epsilon; the rest is the groups' and the trainer's
+   * @throws InvalidConfigException if there are no parameters, or one is not float32, records no
+   *     gradients or is given twice
+   */
+  public AdamW(List<ParameterGroup> groups, OptimizerSettings settings) {
+    this.settings = settings;
+    List<TrainableParameter> all =
+        groups.stream().flatMap(group -> group.parameters().stream()).toList();
+    check(all);
+    this.manager = NDManager.newBaseManager(all.get(0).array().getDevice(), "PyTorch");
+    try (NDScope scope = new NDScope()) {
+      scope.suppressNotUsedWarning();
+      for (ParameterGroup group : groups) {
+        List<Slot> members = new ArrayList<>();
+        for (TrainableParameter parameter : group.parameters()) {
+          NDArray value = keep(parameter.array().stopGradient(), manager);
+          Slot slot = new Slot(parameter.array(), value);
+          members.add(slot);
+          slots.put(key(parameter), slot);
+        }
+        this.groups.add(new Group(group.learningRateFactor(), group.weightDecay(), members));
+      }
+    }
+    zeroGradients();
+  }
+
+  private static void check(List<TrainableParameter> parameters) {
+    if (parameters.isEmpty()) {
+      throw new InvalidConfigException("there is nothing to train: no adapter is trained");
+    }
+    Map<String, NDArray> seen = new LinkedHashMap<>();
+    for (TrainableParameter parameter : parameters) {
+      String key = key(parameter);
+      if (parameter.array().getDataType() != DataType.FLOAT32) {
+        throw new InvalidConfigException(
+            key + " is " + parameter.array().getDataType() + ": only float32 is trained");
+      }
+      if (!parameter.array().hasGradient()) {
+        throw new InvalidConfigException(
+            key + " records no gradients: call setRequiresGradient(true)");
+      }
+      if (seen.put(key, parameter.array()) != null) {
+        throw new InvalidConfigException(key + " is given twice");
+      }
+    }
+  }
+
+  private static String key(TrainableParameter parameter) {
+    return parameter.adapter().isEmpty()
+        ? parameter.name()
+        : parameter.adapter() + "." + parameter.name();
+  }
+
+  @Override
+  public void step(double learningRate) {
+    try (GradMode off = GradMode.off();
+        NDScope scope = new NDScope();
+        NDManager scratch = manager.newSubManager()) {
+      scope.suppressNotUsedWarning();
+      for (Group group : groups) {
+        Map<Long, List<Present>> byStep = new TreeMap<>();
+        for (Present present : present(group.slots)) {
+          byStep.computeIfAbsent(present.slot.step + 1, step -> new ArrayList<>()).add(present);
+        }
+        byStep.forEach((step, members) -> update(group, learningRate, step, members, scratch));
+      }
+    }
+  }
+
+  private void update(
+      Group group, double learningRate, long step, List<Present> members, NDManager scratch) {
+    ForEach.adamW(
+        new ForEach.AdamWStep(
+            learningRate * group.learningRateFactor,
+            settings.beta1(),
+            settings.beta2(),
+            settings.epsilon(),
+            group.weightDecay,
+            step),
+        members.stream().map(member -> member.slot.value).toList(),
+        members.stream().map(Present::gradient).toList(),
+        members.stream().map(member -> member.slot.first()).toList(),
+        members.stream().map(member -> member.slot.second()).toList(),
+        scratch);
+    members.forEach(member -> member.slot.step = step);
+  }
+
+  /**
+   * The engine cannot take a gradient away once there is one, only zero it. One that nobody has
+   * written to since is as good as none.
+   */
+  private static List<Present> present(List<Slot> slots) {
+    List<Present> held = held(slots);
+    long[] versions = ForEach.versions(held.stream().map(Present::gradient).toList());
+    List<Present> present = new ArrayList<>();
+    for (int i = 0; i < versions.length; i++) {
+      if (versions[i] != held.get(i).slot.zeroed) {
+        present.add(held.get(i));
+      }
+    }
+    return present;
+  }
+
+  private static List<Present> held(Iterable<Slot> slots) {
+    List<Present> held = new ArrayList<>();
+    for (Slot slot : slots) {
+      NDArray gradient = Gradients.of(slot.parameter);
+      if (gradient != null) {
+        held.add(new Present(slot, gradient));
+      }
+    }
+    return held;
+  }
+
+  @Override
+  public void zeroGradients() {
+    try (GradMode off = GradMode.off();
+        NDScope scope = new NDScope()) {
+      scope.suppressNotUsedWarning();
+      List<Present> held = held(slots.values());
+      List<NDArray> gradients = held.stream().map(Present::gradient).toList();
+      ForEach.zero(gradients);
+      long[] versions = ForEach.versions(gradients);
+      for (int i = 0; i < versions.length; i++) {
+        held.get(i).slot.zeroed = versions[i];
+      }
+    }
+  }
+
+  @Override
+  public SortedMap<String, NDArray> state(NDManager owner) {
+    SortedMap<String, NDArray> state = new TreeMap<>();
+    try (GradMode off = GradMode.off();
+        NDScope scope = new NDScope()) {
+      scope.suppressNotUsedWarning();
+      slots.forEach(
+          (key, slot) -> {
+            if (slot.step > 0) {
+              state.put(FIRST + key, keep(slot.first().duplicate(), owner));
+              state.put(SECOND + key, keep(slot.second().duplicate(), owner));
+              state.put(STEP + key, keep(manager.create((float) slot.step), owner));
+            }
+          });
+    }
+    return state;
+  }
+
+  @Override
+  public void loadState(Map<String, NDArray> state) {
+    Map<Slot, String> loaded = new LinkedHashMap<>();
+    for (String name : state.keySet()) {
+      Slot slot = name.startsWith(STEP) ? slots.get(name.substring(STEP.length())) : null;
+      if (slot != null) {
+        loaded.put(slot, name.substring(STEP.length()));
+      } else if (!name.startsWith(FIRST) && !name.startsWith(SECOND)) {
+        throw new AdapterStateException("optimizer state '" + name + "' is of no parameter here");
+      }
+    }
+    if (state.size() != 3 * loaded.size()) {
+      throw new AdapterStateException(
+          "optimizer state has "
+              + state.size()
+              + " entries for "
+              + loaded.size()
+              + " parameters of this model, 3 for each are needed");
+    }
+    loaded.forEach(
+        (slot, key) -> {
+          checkMoment(state, FIRST + key, slot);
+          checkMoment(state, SECOND + key, slot);
+        });
+    try (GradMode off = GradMode.off();
+        NDScope scope = new NDScope()) {
+      scope.suppressNotUsedWarning();
+      loaded.forEach(
+          (slot, key) ->
+              slot.set(
+                  copy(state, FIRST + key),
+                  copy(state, SECOND + key),
+                  (long) entry(state, STEP + key).getFloat()));
+      for (Slot slot : slots.values()) {
+        if (!loaded.containsKey(slot)) {
+          slot.set(slot.zeros(), slot.zeros(), 0);
+        }
+      }
+    }
+  }
+
+  private static void checkMoment(Map<String, NDArray> state, String name, Slot slot) {
+    NDArray moment = entry(state, name);
+    if (!moment.getShape().equals(slot.value.getShape())
+        || moment.getDataType() != DataType.FLOAT32) {
+      throw new AdapterStateException(
+          "optimizer state '"
+              + name
+              + "' must be float32 "
+              + slot.value.getShape()
+              + ", was "
+              + moment.getDataType()
+              + " "
+              + moment.getShape());
+    }
+  }
+
+  private static NDArray entry(Map<String, NDArray> state, String name) {
+    NDArray array = state.get(name);
+    if (array == null) {
+      throw new AdapterStateException("optimizer state lacks '" + name + "'");
+    }
+    return array;
+  }
+
+  private NDArray copy(Map<String, NDArray> state, String name) {
+    return keep(entry(state, name).toDevice(manager.getDevice(), true), manager);
+  }
+
+  private static NDArray keep(NDArray array, NDManager owner) {
+    array.attach(owner);
+    NDScope.unregister(array);
+    return array;
+  }
+
+  @Override
+  public void close() {
+    manager.close();
+  }
+}

@@ -1,0 +1,63 @@
+package io.peft4j.train;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.NDScope;
+import ai.djl.pytorch.engine.PtNDArray;
+import ai.djl.pytorch.jni.JniUtils;
+import io.peft4j.TrainableParameter;
+import io.peft4j.torch.GradMode;
+import java.util.List;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
+
+/** The gradients of many parameters taken together. */
+public final class Gradients {
+  /** What torch adds to the norm before it divides by it. */
+  private static final float NORM_EPSILON = 1e-6f;
+
+  private Gradients() {}
+
+  /**
+   * Scales gradients down so that the 2-norm of all of them together is at most a bound, as {@code
+   * torch.nn.utils.clip_grad_norm_} does. A norm that is not finite changes nothing.
+   *
+   * @param parameters float32 parameters; those without a gradient count as 0
+   * @param maxNorm the bound, above 0; infinity to measure only
+   * @return the norm before scaling
+   */
+  public static double clip(List<TrainableParameter> parameters, double maxNorm) {
+    return scaleAndClip(parameters, 1, maxNorm);
+  }
+
+  /** Multiplies all gradients by a factor, then clips; returns the norm between the two. */
+  static double scaleAndClip(List<TrainableParameter> parameters, double factor, double maxNorm) {
+    try (GradMode off = GradMode.off();
+        NDScope scope = new NDScope()) {
+      scope.suppressNotUsedWarning();
+      List<NDArray> gradients =
+          parameters.stream().map(p -> of(p.array())).filter(Objects::nonNull).toList();
+      if (gradients.isEmpty()) {
+        return 0;
+      }
+      try (NDManager scratch = gradients.get(0).getManager().newSubManager()) {
+        if (factor != 1) {
+          ForEach.scale(gradients, (float) factor, scratch);
+        }
+        float norm = ForEach.norm(gradients).getFloat();
+        // In float32 and by way of the reciprocal, as torch divides a number by a tensor.
+        float coefficient = (1 / (norm + NORM_EPSILON)) * (float) maxNorm;
+        if (coefficient < 1 && Float.isFinite(norm)) {
+          ForEach.scale(gradients, coefficient, scratch);
+        }
+        return norm;
+      }
+    }
+  }
+
+  /** A handle on the gradient, or null if there is none. It belongs to the current scope. */
+  static @Nullable NDArray of(NDArray parameter) {
+    // DJL's own getter makes up zeros where there is none.
+    return JniUtils.getGradient((PtNDArray) parameter);
+  }
+}

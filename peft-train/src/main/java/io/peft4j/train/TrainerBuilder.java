@@ -1,0 +1,240 @@
+package io.peft4j.train;
+
+import io.peft4j.InvalidConfigException;
+import io.peft4j.PeftModel;
+import io.peft4j.TrainableParameter;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Function;
+import org.jspecify.annotations.Nullable;
+
+/** Collects what a {@link Trainer} is made of. For the use of one thread. */
+public final class TrainerBuilder {
+  @Nullable Trainable model;
+  @Nullable Loss loss;
+  @Nullable BatchSource batches;
+  OptimizerSettings.Builder settings = OptimizerSettings.builder();
+  LearningRateSchedule schedule = LearningRateSchedule.constant();
+  @Nullable Function<List<TrainableParameter>, List<ParameterGroup>> groups;
+  @Nullable Function<List<ParameterGroup>, Optimizer> optimizer;
+  boolean dropout = true;
+  int epochs = 1;
+  long steps;
+  int accumulation = 1;
+  long seed;
+  final List<TrainingListener> listeners = new ArrayList<>();
+
+  TrainerBuilder() {}
+
+  /**
+   * Sets what is trained. Required.
+   *
+   * @param value a model with adapters, of which those that are to be trained change; it stays the
+   *     caller's
+   * @return this
+   */
+  public TrainerBuilder model(PeftModel value) {
+    return model(Trainable.of(value));
+  }
+
+  /**
+   * Sets what is trained. Required.
+   *
+   * @param value anything with parameters; it stays the caller's
+   * @return this
+   */
+  public TrainerBuilder model(Trainable value) {
+    model = value;
+    return this;
+  }
+
+  /**
+   * Sets what to make small. Required.
+   *
+   * @param value the loss
+   * @return this
+   */
+  public TrainerBuilder loss(Loss value) {
+    loss = value;
+    return this;
+  }
+
+  /**
+   * Sets the data. Required.
+   *
+   * @param value where batches come from; the trainer closes each of them
+   * @return this
+   */
+  public TrainerBuilder batches(BatchSource value) {
+    batches = value;
+    return this;
+  }
+
+  /**
+   * Sets how parameters are updated, replacing what was set before.
+   *
+   * @param value rate, decay, clipping and betas
+   * @return this
+   */
+  public TrainerBuilder optimizer(OptimizerSettings value) {
+    settings = value.toBuilder();
+    return this;
+  }
+
+  /**
+   * Sets the highest learning rate; 2e-4 if not set.
+   *
+   * @param value from 0
+   * @return this
+   */
+  public TrainerBuilder learningRate(double value) {
+    settings.learningRate(value);
+    return this;
+  }
+
+  /**
+   * Sets the decoupled weight decay; 0 if not set.
+   *
+   * @param value from 0
+   * @return this
+   */
+  public TrainerBuilder weightDecay(double value) {
+    settings.weightDecay(value);
+    return this;
+  }
+
+  /**
+   * Sets where gradients are clipped; 1 if not set.
+   *
+   * @param value the largest common 2-norm, above 0; infinity for no clipping
+   * @return this
+   */
+  public TrainerBuilder maxGradientNorm(double value) {
+    settings.maxGradientNorm(value);
+    return this;
+  }
+
+  /**
+   * Sets the decays of AdamW's moments; 0.9 and 0.999 if not set.
+   *
+   * @param first of the mean of the gradients, in [0, 1)
+   * @param second of the mean of their squares, in [0, 1)
+   * @return this
+   */
+  public TrainerBuilder betas(double first, double second) {
+    settings.betas(first, second);
+    return this;
+  }
+
+  /**
+   * Sets how the learning rate goes; constant if not set.
+   *
+   * @param value the schedule
+   * @return this
+   */
+  public TrainerBuilder schedule(LearningRateSchedule value) {
+    schedule = value;
+    return this;
+  }
+
+  /**
+   * Sets which parameters are trained alike; if not set, all are, with the settings' weight decay.
+   *
+   * @param value divides the parameters into groups; those it leaves out do not change
+   * @return this
+   */
+  public TrainerBuilder parameterGroups(
+      Function<List<TrainableParameter>, List<ParameterGroup>> value) {
+    groups = value;
+    return this;
+  }
+
+  /**
+   * Sets the optimizer; {@link AdamW} if not set.
+   *
+   * @param value makes one for each run, which closes it
+   * @return this
+   */
+  public TrainerBuilder optimizer(Function<List<ParameterGroup>, Optimizer> value) {
+    optimizer = value;
+    return this;
+  }
+
+  /**
+   * Sets how often the data is gone through; once if not set. {@link #steps} takes precedence.
+   *
+   * @param value from 1
+   * @return this
+   */
+  public TrainerBuilder epochs(int value) {
+    epochs = value;
+    return this;
+  }
+
+  /**
+   * Sets how many updates are made, in as many epochs as that takes.
+   *
+   * @param value from 1; 0 to go by epochs
+   * @return this
+   */
+  public TrainerBuilder steps(long value) {
+    steps = value;
+    return this;
+  }
+
+  /**
+   * Sets from how many batches the gradients of one update come; 1 if not set. The update is the
+   * one of a single batch of all their items. The last update of an epoch may have fewer.
+   *
+   * @param value from 1
+   * @return this
+   */
+  public TrainerBuilder gradientAccumulation(int value) {
+    accumulation = value;
+    return this;
+  }
+
+  /**
+   * Sets whether dropout acts; it does if not set.
+   *
+   * @param value false for runs to be compared with another implementation
+   * @return this
+   */
+  public TrainerBuilder dropout(boolean value) {
+    dropout = value;
+    return this;
+  }
+
+  /**
+   * Sets what the random numbers of the run (dropout) begin with; 0 if not set. The order of the
+   * data is its source's affair.
+   *
+   * @param value any number
+   * @return this
+   */
+  public TrainerBuilder seed(long value) {
+    seed = value;
+    return this;
+  }
+
+  /**
+   * Adds a listener, for example one that moves a {@link TrainingProgress} on.
+   *
+   * @param value is told of each step
+   * @return this
+   */
+  public TrainerBuilder listener(TrainingListener value) {
+    listeners.add(value);
+    return this;
+  }
+
+  /**
+   * Checks and makes the trainer.
+   *
+   * @return the trainer
+   * @throws InvalidConfigException if something required is missing or a value is out of range
+   */
+  public Trainer build() {
+    return new Trainer(this);
+  }
+}
