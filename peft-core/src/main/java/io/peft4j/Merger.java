@@ -32,7 +32,9 @@ final class Merger {
     this.safe = safe;
   }
 
-  /** The merged weights by parameter index, owned by the caller; nothing is left behind on error. */
+  /**
+   * The merged weights by parameter index, owned by the caller; nothing is left behind on error.
+   */
   static Map<Integer, Weight> merge(
       ModelLayout layout, WeightSnapshot weights, Segment segment, boolean safe) {
     for (LayerSpec layer : layout.layers()) {

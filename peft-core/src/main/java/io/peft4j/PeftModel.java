@@ -6,7 +6,6 @@ import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
 import ai.djl.nn.Block;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.nn.Backbone;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.Pass.Segment;
@@ -17,7 +16,6 @@ import io.peft4j.spi.AdapterBuilder;
 import io.peft4j.spi.AttachContext;
 import io.peft4j.spi.PeftMethod;
 import io.peft4j.spi.PeftMethods;
-import io.peft4j.state.AdapterState;
 import io.peft4j.state.SavedAdapter;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.GradMode;
@@ -27,7 +25,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
-import java.util.TreeMap;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -35,8 +33,8 @@ import org.jspecify.annotations.Nullable;
  * of each request ({@link #with}), and the model's own setting is only what is used when a request
  * names none. Which are trained is a second, separate set.
  *
- * <p>All methods may be called from any thread. A pass that has begun keeps the adapters and weights
- * it began with, whatever is merged, replaced or deleted meanwhile.
+ * <p>All methods may be called from any thread. A pass that has begun keeps the adapters and
+ * weights it began with, whatever is merged, replaced or deleted meanwhile.
  *
  * <p>The caller closes the model, which frees its adapters and undoes a merge; the base model stays
  * the caller's.
@@ -189,6 +187,20 @@ public final class PeftModel implements AutoCloseable {
   public Adapter adapter(String name) {
     synchronized (lock) {
       return adapters.get(name);
+    }
+  }
+
+  /** Uses an adapter, which stays meanwhile even if it is deleted. */
+  private <T> T use(String name, Function<Adapter, T> use) {
+    Adapter adapter;
+    synchronized (lock) {
+      adapter = adapters.get(name);
+      adapter.retain();
+    }
+    try {
+      return use.apply(adapter);
+    } finally {
+      adapter.release();
     }
   }
 
@@ -359,7 +371,8 @@ public final class PeftModel implements AutoCloseable {
   /**
    * Computes the network with the active adapters, without dropout and gradients.
    *
-   * @param inputs the network's inputs, the first dimension of each the batch; they stay the caller's
+   * @param inputs the network's inputs, the first dimension of each the batch; they stay the
+   *     caller's
    * @return the outputs, attached to the manager of the first input
    */
   public NDList forward(NDList inputs) {
@@ -369,7 +382,8 @@ public final class PeftModel implements AutoCloseable {
   /**
    * Computes the network with the active adapters.
    *
-   * @param inputs the network's inputs, the first dimension of each the batch; they stay the caller's
+   * @param inputs the network's inputs, the first dimension of each the batch; they stay the
+   *     caller's
    * @param mode what the pass is for
    * @return the outputs, attached to the manager of the first input
    */
@@ -389,11 +403,11 @@ public final class PeftModel implements AutoCloseable {
   }
 
   NDList forward(NDList inputs, AdapterSet set, ForwardMode mode) {
-    try (Lease lease = lease(inputs, set, mode);
+    try (PassLease lease = lease(inputs, set, mode);
         GradMode grad = GradMode.set(mode.gradients());
         NDScope scope = new NDScope()) {
       scope.suppressNotUsedWarning();
-      NDList outputs = backbone.forward(lease.pass, lease.order(inputs));
+      NDList outputs = backbone.forward(lease.pass(), lease.order(inputs));
       outputs = lease.restore(outputs);
       outputs.attach(inputs.head().getManager());
       NDScope.unregister(outputs);
@@ -401,7 +415,7 @@ public final class PeftModel implements AutoCloseable {
     }
   }
 
-  private Lease lease(NDList inputs, AdapterSet set, ForwardMode mode) {
+  private PassLease lease(NDList inputs, AdapterSet set, ForwardMode mode) {
     long batch = inputs.head().getShape().get(0);
     if (!set.rows().isEmpty() && set.rows().size() != batch) {
       throw new AdapterStateException(
@@ -423,37 +437,9 @@ public final class PeftModel implements AutoCloseable {
       WeightSnapshot weights = asMerged ? backbone.weights().lease() : leaseBase();
       AdapterSet acting = asMerged ? AdapterSet.none() : set;
       RowOrder rows = acting.rows().isEmpty() ? null : new RowOrder(acting.rows(), adapters);
-      List<Segment> segments =
-          rows == null ? List.of(adapters.segment(acting)) : rows.segments();
-      return new Lease(
+      List<Segment> segments = rows == null ? List.of(adapters.segment(acting)) : rows.segments();
+      return new PassLease(
           new Pass(weights, segments, mode.dropout()), adapters.lease(acting), rows);
-    }
-  }
-
-  /** What a pass holds until it ends. */
-  private static final class Lease implements AutoCloseable {
-    private final Pass pass;
-    private final List<Adapter> adapters;
-    private final @Nullable RowOrder rows;
-
-    private Lease(Pass pass, List<Adapter> adapters, @Nullable RowOrder rows) {
-      this.pass = pass;
-      this.adapters = adapters;
-      this.rows = rows;
-    }
-
-    NDList order(NDList inputs) {
-      return rows == null ? inputs : rows.sort(inputs);
-    }
-
-    NDList restore(NDList outputs) {
-      return rows == null ? outputs : rows.restore(outputs);
-    }
-
-    @Override
-    public void close() {
-      adapters.forEach(Adapter::release);
-      pass.weights().close();
     }
   }
 
@@ -462,8 +448,8 @@ public final class PeftModel implements AutoCloseable {
   /**
    * Merges the active adapters into the base: W becomes W + s·B·A. Requests for the same set then
    * cost what the plain base costs; requests for others go on as before. {@link #unmerge} puts the
-   * base back bit for bit, for which its weights are kept meanwhile. With no active adapters there is
-   * nothing to merge, and nothing happens.
+   * base back bit for bit, for which its weights are kept meanwhile. With no active adapters there
+   * is nothing to merge, and nothing happens.
    *
    * @throws AdapterStateException if an adapter cannot be merged, something is merged already, or
    *     another model is open over the same base; nothing is changed then
@@ -488,8 +474,8 @@ public final class PeftModel implements AutoCloseable {
    * @param set adapters that act on every row
    * @param safe whether to refuse NaN and infinity
    * @throws AdapterStateException if an adapter cannot be merged, something else is merged already,
-   *     another model is open over the same base, or a merged weight would not be finite; nothing is
-   *     changed then
+   *     another model is open over the same base, or a merged weight would not be finite; nothing
+   *     is changed then
    */
   public void merge(AdapterSet set, boolean safe) {
     if (!set.rows().isEmpty()) {
@@ -525,7 +511,9 @@ public final class PeftModel implements AutoCloseable {
     }
   }
 
-  /** Puts the base back as it was before merging, bit for bit. Does nothing if nothing is merged. */
+  /**
+   * Puts the base back as it was before merging, bit for bit. Does nothing if nothing is merged.
+   */
   public void unmerge() {
     synchronized (lock) {
       if (merged != null) {
@@ -584,22 +572,7 @@ public final class PeftModel implements AutoCloseable {
    *     float32 copy
    */
   public SortedMap<String, NDArray> stateDict(String name, NDManager owner) {
-    try (GradMode off = GradMode.off();
-        NDScope scope = new NDScope()) {
-      scope.suppressNotUsedWarning();
-      SortedMap<String, NDArray> copies = new TreeMap<>();
-      adapter(name)
-          .state()
-          .tensors()
-          .forEach(
-              (key, array) -> {
-                NDArray copy = array.duplicate();
-                copy.attach(owner);
-                NDScope.unregister(copy);
-                copies.put(key, copy);
-              });
-      return copies;
-    }
+    return use(name, adapter -> AdapterStates.copy(adapter, owner));
   }
 
   /**
@@ -619,19 +592,15 @@ public final class PeftModel implements AutoCloseable {
         throw new AdapterStateException("adapter '" + name + "' is merged: unmerge first");
       }
       method = PeftMethods.of(adapter.config());
-      try (GradMode off = GradMode.off();
-          NDScope scope = new NDScope()) {
-        scope.suppressNotUsedWarning();
-        config = method.readConfig(adapter.state().config());
-      }
+      config = AdapterStates.config(adapter, method);
     }
     install(name, method, config, tensors, true);
   }
 
   /**
-   * Saves adapters in their own ecosystem's format. The one named {@value
-   * Peft#DEFAULT_ADAPTER} goes into the directory itself, others into a directory of their name
-   * below it, as Hugging Face PEFT does.
+   * Saves adapters in their own ecosystem's format. The one named {@value Peft#DEFAULT_ADAPTER}
+   * goes into the directory itself, others into a directory of their name below it, as Hugging Face
+   * PEFT does.
    *
    * @param directory the directory, made if it is missing
    * @param names the adapters; all of them if none is named
@@ -651,27 +620,7 @@ public final class PeftModel implements AutoCloseable {
    * @param directory the directory, made if it is missing
    */
   public void saveAs(String name, Path directory) {
-    try (GradMode off = GradMode.off();
-        NDScope scope = new NDScope()) {
-      scope.suppressNotUsedWarning();
-      Adapter adapter = adapter(name);
-      AdapterState state = adapter.state();
-      backbone.origin().ifPresent(origin -> addOrigin(state.config(), origin));
-      PeftMethods.of(adapter.config()).write(directory, state);
-    }
-  }
-
-  private static void addOrigin(ObjectNode config, Backbone.Origin origin) {
-    if (!config.hasNonNull("base_model_name_or_path")) {
-      config.put("base_model_name_or_path", origin.nameOrPath());
-    }
-    // PEFT names the class of the base where no task type says how to load it.
-    if (!config.hasNonNull("task_type") && !config.hasNonNull("auto_mapping")) {
-      config
-          .putObject("auto_mapping")
-          .put("base_model_class", origin.className())
-          .put("parent_library", origin.library());
-    }
+    use(name, adapter -> AdapterStates.save(adapter, backbone, directory));
   }
 
   // --- reports --------------------------------------------------------------------------------

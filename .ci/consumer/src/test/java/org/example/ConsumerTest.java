@@ -74,7 +74,8 @@ final class ConsumerTest {
 
   @Test
   void aMethodOfOnesOwnDoesTheSame(@TempDir Path directory) {
-    String place = ScalingMethod.class.getProtectionDomain().getCodeSource().getLocation().getPath();
+    String place =
+        ScalingMethod.class.getProtectionDomain().getCodeSource().getLocation().getPath();
     assertTrue(place.endsWith(".jar"), place);
     roundTrip(new ScalingConfig(List.of("01Linear", "03Linear")), directory);
   }
@@ -112,10 +113,7 @@ final class ConsumerTest {
   }
 
   private float[] plain() {
-    return network
-        .forward(new ParameterStore(manager, false), inputs, false)
-        .head()
-        .toFloatArray();
+    return network.forward(new ParameterStore(manager, false), inputs, false).head().toFloatArray();
   }
 
   /** Trains with DJL; returns the first loss and the last. */
@@ -132,8 +130,7 @@ final class ConsumerTest {
         trainer.initialize(new Shape(ROWS, 8));
         for (int step = 0; step < 60; step++) {
           try (GradientCollector collector = trainer.newGradientCollector()) {
-            NDArray loss =
-                trainer.getLoss().evaluate(new NDList(labels), trainer.forward(inputs));
+            NDArray loss = trainer.getLoss().evaluate(new NDList(labels), trainer.forward(inputs));
             collector.backward(loss);
             losses[step == 0 ? 0 : 1] = loss.getFloat();
           }

@@ -3,9 +3,9 @@ package io.peft4j.cli;
 import io.peft4j.AdapterSet;
 import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
-import io.peft4j.PeftException;
 import io.peft4j.MalformedFileException;
 import io.peft4j.Peft;
+import io.peft4j.PeftException;
 import io.peft4j.PeftModel;
 import io.peft4j.lora.Lora;
 import java.nio.file.Files;
@@ -30,7 +30,7 @@ final class AdapterOptions {
 
   @Option(
       names = "--active",
-      paramLabel = "A[=S],B…",
+      paramLabel = "A[=S],B...",
       description =
           "The adapters that act, each with a strength (default 1). Without it every adapter"
               + " given acts or, with --combine, the new one alone.")
@@ -38,7 +38,7 @@ final class AdapterOptions {
 
   @Option(
       names = "--combine",
-      paramLabel = "NEW=TYPE:A=W,B=W…",
+      paramLabel = "NEW=TYPE:A=W,B=W...",
       description = {
         "Makes an adapter out of others, each with a weight. TYPE: cat, svd, linear, ties, ties_svd,"
             + " dare_linear, dare_ties, dare_linear_svd, dare_ties_svd, magnitude_prune,"
@@ -69,8 +69,7 @@ final class AdapterOptions {
       Named adapter = named(text);
       addName(names, adapter.name());
       if (!Files.isDirectory(adapter.directory())) {
-        throw new MalformedFileException(
-            "--adapter: there is no directory " + adapter.directory());
+        throw new MalformedFileException("--adapter: there is no directory " + adapter.directory());
       }
       named.add(adapter);
     }

@@ -12,7 +12,8 @@ import java.util.Map;
  * @param adapted how many layers would be adapted
  * @param inputs values a token that the adapted layers need of their inputs for the backward pass
  * @param trainable values that training changes
- * @param borrowed how many of them are parameters of the base, trained in place by Hugging Face PEFT
+ * @param borrowed how many of them are parameters of the base, trained in place by Hugging Face
+ *     PEFT
  * @param left modules that are targeted but left out, and why
  * @param problems what does not fit the model
  */

@@ -2,8 +2,8 @@ package io.peft4j.cli;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.InvalidConfigException;
-import io.peft4j.PeftException;
 import io.peft4j.PeftConfig;
+import io.peft4j.PeftException;
 import io.peft4j.lora.LoraConfig;
 import io.peft4j.spi.PeftMethod;
 import io.peft4j.spi.PeftMethods;
@@ -58,6 +58,7 @@ final class AdapterPlanner {
     if (config instanceof LoraConfig lora) {
       return new LoraPlan(lora, layout).plan();
     }
-    throw new InvalidConfigException(file + ": adapters of type " + type + " cannot be planned yet");
+    throw new InvalidConfigException(
+        file + ": adapters of type " + type + " cannot be planned yet");
   }
 }

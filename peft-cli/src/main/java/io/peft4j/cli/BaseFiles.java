@@ -3,8 +3,8 @@ package io.peft4j.cli;
 import ai.djl.ndarray.types.Shape;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.InvalidConfigException;
-import io.peft4j.PeftException;
 import io.peft4j.MalformedFileException;
+import io.peft4j.PeftException;
 import io.peft4j.models.PretrainedModel;
 import io.peft4j.state.Checkpoint;
 import io.peft4j.state.Json;
@@ -72,6 +72,18 @@ record BaseFiles(
     }
   }
 
+  /** Checks that a base whose weights are needed is a directory. */
+  static Path directory(Path base) {
+    if (!Files.isDirectory(base)) {
+      throw new MalformedFileException(
+          "--base: "
+              + base
+              + (Files.exists(base) ? " is a file" : " does not exist")
+              + "; a directory with config.json and safetensors files is needed");
+    }
+    return base;
+  }
+
   private static boolean hasWeights(Path directory) {
     return Files.exists(directory.resolve("model.safetensors"))
         || Files.exists(directory.resolve("model.safetensors.index.json"));
@@ -111,8 +123,7 @@ record BaseFiles(
     if (!tensors.isEmpty()) {
       return bytes;
     }
-    TensorType type =
-        TensorType.parse(declaredType()).orElse(TensorType.F32);
+    TensorType type = TensorType.parse(declaredType()).orElse(TensorType.F32);
     return type.bytes(layout.parameterCount());
   }
 

@@ -23,7 +23,10 @@ record Combination(String name, LoraCombination recipe) {
     int colon = text.indexOf(':');
     if (equals < 1 || colon < equals || colon == text.length() - 1) {
       throw new InvalidConfigException(
-          OPTION + " is NEW=TYPE:a=0.7,b=-0.4[,density=0.5][,svd_rank=4]; given was '" + text + "'");
+          OPTION
+              + " is NEW=TYPE:a=0.7,b=-0.4[,density=0.5][,svd_rank=4]; given was '"
+              + text
+              + "'");
     }
     String name = AdapterSet.checkName(text.substring(0, equals).strip());
     LoraCombination.Builder recipe =
@@ -37,8 +40,7 @@ record Combination(String name, LoraCombination recipe) {
         case "svd_rank" -> recipe.svdRank(Pairs.integer(OPTION, key, value));
         case "seed" -> recipe.seed(Pairs.integer(OPTION, key, value));
         case "majority_sign_method" -> recipe.majoritySign(majoritySign(value));
-        default ->
-            recipe.adapter(key, Pairs.number(OPTION, "the weight of " + key, value));
+        default -> recipe.adapter(key, Pairs.number(OPTION, "the weight of " + key, value));
       }
     }
     return new Combination(name, recipe.build());

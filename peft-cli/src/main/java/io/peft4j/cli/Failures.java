@@ -31,17 +31,12 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
       message += nearest.isEmpty() ? "" : "; nearest: " + nearest;
     }
     err.println(
-        "peft: "
-            + message
-            + " (see '"
-            + command.getCommandSpec().qualifiedName()
-            + " --help')");
+        "peft: " + message + " (see '" + command.getCommandSpec().qualifiedName() + " --help')");
     return BAD_INPUT;
   }
 
   @Override
-  public int handleExecutionException(
-      Exception e, CommandLine command, ParseResult parseResult) {
+  public int handleExecutionException(Exception e, CommandLine command, ParseResult parseResult) {
     return report(e);
   }
 
@@ -67,6 +62,9 @@ final class Failures implements IParameterExceptionHandler, IExecutionExceptionH
 
   /** Messages that list several problems, one a line, become a sentence. */
   private static String oneLine(String message) {
-    return message.strip().replaceAll(":\\s*\\R- ", ": ").replaceAll("\\s*\\R(- )?\\s*", "; ");
+    return message
+        .strip()
+        .replaceAll(":\\s*\\R(- )?\\s*", ": ")
+        .replaceAll("\\s*\\R(- )?\\s*", "; ");
   }
 }

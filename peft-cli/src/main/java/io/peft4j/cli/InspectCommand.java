@@ -4,8 +4,8 @@ import io.peft4j.InvalidConfigException;
 import io.peft4j.ParameterReport;
 import io.peft4j.target.LayerKind;
 import io.peft4j.target.LayerSpec;
-import io.peft4j.target.ModelLayout;
 import io.peft4j.target.MatchProblem;
+import io.peft4j.target.ModelLayout;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -25,6 +25,7 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "inspect",
     mixinStandardHelpOptions = true,
+    sortOptions = false,
     description = {
       "Shows a model's modules, what an adapter configuration would match and what not, parameter"
           + " counts, and about how much memory loading and training take.",
@@ -93,7 +94,8 @@ final class InspectCommand implements Callable<Integer> {
   }
 
   private static void header(PrintWriter out, BaseFiles files) {
-    out.printf(Locale.ROOT, "%s: %s (%s), ", files.source(), files.title(), files.layout().modelType());
+    out.printf(
+        Locale.ROOT, "%s: %s (%s), ", files.source(), files.title(), files.layout().modelType());
     if (files.tensors().isEmpty()) {
       out.println("no weights here");
     } else {
@@ -203,9 +205,7 @@ final class InspectCommand implements Callable<Integer> {
 
   private void memory(PrintWriter out, BaseFiles files, @Nullable AdapterPlan plan) {
     AdapterPlan planned =
-        plan == null
-            ? new AdapterPlan("", Map.of(), 0, 0, 0, 0, List.of(), List.of())
-            : plan;
+        plan == null ? new AdapterPlan("", Map.of(), 0, 0, 0, 0, List.of(), List.of()) : plan;
     MemoryEstimate memory = MemoryEstimate.of(files.layout(), planned, batch * length);
     Table table = new Table();
     table.row("memory, estimated", "", "");
@@ -215,11 +215,13 @@ final class InspectCommand implements Callable<Integer> {
         Sizes.format(memory.weights()),
         "in float32; float32 files are mapped, not copied");
     if (plan != null) {
-      table.row("  adapter", Sizes.format(memory.adapter()), "with its gradients and AdamW's moments");
+      table.row(
+          "  adapter", Sizes.format(memory.adapter()), "with its gradients and AdamW's moments");
       table.row(
           "  activations",
           Sizes.format(memory.activations()),
           "for " + batch + " x " + length + " tokens (--batch, --length)");
+      table.row("  process", Sizes.format(MemoryEstimate.PROCESS), "for the JVM and the engine");
       table.row("  training, in all", Sizes.format(memory.total()), "");
     }
     table.print(out);

@@ -27,8 +27,9 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "merge",
     mixinStandardHelpOptions = true,
+    sortOptions = false,
     description = {
-      "Merges adapters into the base, W + s·B·A, and saves a Hugging Face directory that every"
+      "Merges adapters into the base, W + s*B*A, and saves a Hugging Face directory that every"
           + " command here and transformers load as a base.",
       "",
       "The directory appears whole or not at all. NaN and infinite weights are refused."
@@ -67,7 +68,8 @@ final class MergeCommand implements Callable<Integer> {
       names = "--max-shard-size",
       paramLabel = "SIZE",
       defaultValue = "50GB",
-      description = "The most bytes in one file, such as 5GB or 500MiB (default: ${DEFAULT-VALUE}).")
+      description =
+          "The most bytes in one file, such as 5GB or 500MiB (default: ${DEFAULT-VALUE}).")
   private String maxShardSize = "";
 
   /** Made by picocli. */
@@ -78,6 +80,7 @@ final class MergeCommand implements Callable<Integer> {
     if (adapters.isEmpty()) {
       throw new InvalidConfigException("there is nothing to merge: give an --adapter");
     }
+    BaseFiles.directory(base);
     AdapterOptions.Request request = adapters.check();
     AdapterSet active = request.active();
     TensorType chosen = type == null ? null : type(type);

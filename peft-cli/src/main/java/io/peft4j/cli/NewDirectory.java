@@ -66,9 +66,7 @@ final class NewDirectory {
   /** Where a link to an empty directory leads, else the path itself. */
   private static Path place(Path target) {
     try {
-      return Files.exists(target)
-          ? target.toRealPath()
-          : target.toAbsolutePath().normalize();
+      return Files.exists(target) ? target.toRealPath() : target.toAbsolutePath().normalize();
     } catch (IOException e) {
       throw new PeftException("--out: " + target + " cannot be read: " + e, e);
     }

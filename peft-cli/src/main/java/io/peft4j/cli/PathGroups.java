@@ -10,8 +10,8 @@ import java.util.TreeSet;
 import java.util.regex.Pattern;
 
 /**
- * Writes many paths as few: {@code layers.0.q_proj}, {@code layers.1.q_proj} and so on become {@code
- * layers.{0..31}.q_proj}. Paths are put together only if they say the same otherwise.
+ * Writes many paths as few: {@code layers.0.q_proj}, {@code layers.1.q_proj} and so on become
+ * {@code layers.{0..31}.q_proj}. Paths are put together only if they say the same otherwise.
  */
 final class PathGroups {
   private static final Pattern NUMBER = Pattern.compile("0|[1-9]\\d{0,8}");

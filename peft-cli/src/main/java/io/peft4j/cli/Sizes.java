@@ -31,7 +31,10 @@ final class Sizes {
       }
     }
     throw new InvalidConfigException(
-        option + " is a size such as 5GB, 500MB or 2GiB, at least one byte; given was '" + text + "'");
+        option
+            + " is a size such as 5GB, 500MB or 2GiB, at least one byte; given was '"
+            + text
+            + "'");
   }
 
   /** Writes a size, for example {@code 25.1 GiB}. */

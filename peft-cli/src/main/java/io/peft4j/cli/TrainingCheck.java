@@ -88,8 +88,7 @@ final class TrainingCheck {
               + " and "
               + expected.shape());
     }
-    return new TrainingCheck(
-        settings.build(), file, expected.name(), Math.toIntExact(ids.get(0)));
+    return new TrainingCheck(settings.build(), file, expected.name(), Math.toIntExact(ids.get(0)));
   }
 
   Comparison run(PretrainedModel base, PeftModel model, AdapterSet acting) {
@@ -111,8 +110,7 @@ final class TrainingCheck {
       for (int step = 0; step < steps; step++) {
         batches.add(batch(manager, inputs, labels, step));
       }
-      List<Double> losses =
-          LossRun.of(Trainable.of(model), batches, loss, settings).losses();
+      List<Double> losses = LossRun.of(Trainable.of(model), batches, loss, settings).losses();
       float[] computed = new float[steps];
       for (int step = 0; step < steps; step++) {
         computed[step] = losses.get(step).floatValue();
@@ -121,8 +119,7 @@ final class TrainingCheck {
     }
   }
 
-  private static Supplier<Batch> batch(
-      NDManager manager, NDList inputs, NDArray labels, int step) {
+  private static Supplier<Batch> batch(NDManager manager, NDList inputs, NDArray labels, int step) {
     return () -> {
       NDManager own = manager.newSubManager();
       NDList now = new NDList();

@@ -28,11 +28,12 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "verify",
     mixinStandardHelpOptions = true,
+    sortOptions = false,
     description = {
       "Checks that what Python trained is what Java serves: runs the inputs of a safetensors file"
           + " and compares with what another implementation computed.",
       "",
-      "Prints 'max_abs_err=… max_rel_err=…' and exits with 0 if max_abs_err is within the"
+      "Prints 'max_abs_err=... max_rel_err=...' and exits with 0 if max_abs_err is within the"
           + " tolerance, 1 beyond it, 2 on bad input. Always computes in float32, without dropout."
           + " Padding before the first token of a row attends to nothing, so that what comes out"
           + " there means nothing: it is not compared. NaN never passes."
@@ -51,7 +52,7 @@ final class VerifyCommand implements Callable<Integer> {
 
   @Option(
       names = "--rows",
-      paramLabel = "A,B…",
+      paramLabel = "A,B...",
       description = "The adapter of each row of the batch; __base__ for none.")
   private @Nullable String rows;
 
@@ -60,7 +61,7 @@ final class VerifyCommand implements Callable<Integer> {
 
   @Option(
       names = "--train",
-      paramLabel = "lr=…",
+      paramLabel = "lr=...",
       description =
           "Train the active adapters over FILE's batches (a leading step dimension; labels too) and"
               + " compare the loss of each step before its update: lr, weight_decay (default 0),"
@@ -97,6 +98,7 @@ final class VerifyCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
+    BaseFiles.directory(base);
     AdapterOptions.Request request = adapters.check();
     AdapterSet acting = acting(request);
     checkTogether(acting);
@@ -154,8 +156,7 @@ final class VerifyCommand implements Callable<Integer> {
     }
   }
 
-  private Comparison compare(
-      PeftModel model, AdapterSet acting, IoFile file, TensorInfo expected) {
+  private Comparison compare(PeftModel model, AdapterSet acting, IoFile file, TensorInfo expected) {
     try (NDManager manager = NDManager.newBaseManager("PyTorch")) {
       NDList inputs = file.inputs(manager);
       NDList outputs = model.with(acting).forward(inputs);
@@ -176,9 +177,7 @@ final class VerifyCommand implements Callable<Integer> {
                 + output.getShape());
       }
       return Comparison.of(
-          output.toFloatArray(),
-          file.floats(manager, expect),
-          counted(inputs, output.getShape()));
+          output.toFloatArray(), file.floats(manager, expect), counted(inputs, output.getShape()));
     }
   }
 
@@ -187,9 +186,7 @@ final class VerifyCommand implements Callable<Integer> {
     Shape tokens = inputs.head().getShape();
     NDArray mask =
         inputs.stream().filter(a -> IoFile.MASK.equals(a.getName())).findFirst().orElse(null);
-    if (mask == null
-        || shape.dimension() < 3
-        || !shape.slice(0, 2).equals(tokens)) {
+    if (mask == null || shape.dimension() < 3 || !shape.slice(0, 2).equals(tokens)) {
       return index -> true;
     }
     int length = Math.toIntExact(tokens.get(1));

@@ -32,8 +32,7 @@ record Cli(int code, String out, String err) {
       words.add(arg.toString());
     }
     int code =
-        PeftCommand.run(
-            new PrintWriter(out), new PrintWriter(err), words.toArray(String[]::new));
+        PeftCommand.run(new PrintWriter(out), new PrintWriter(err), words.toArray(String[]::new));
     return new Cli(code, out.toString(), err.toString());
   }
 

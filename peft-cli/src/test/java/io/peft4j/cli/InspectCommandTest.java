@@ -28,7 +28,8 @@ final class InspectCommandTest {
 
   private static void assertLine(String text, String expression) {
     assertTrue(
-        text.lines().anyMatch(line -> line.matches(expression)), expression + " is not in\n" + text);
+        text.lines().anyMatch(line -> line.matches(expression)),
+        expression + " is not in\n" + text);
   }
 
   @Test
@@ -65,8 +66,7 @@ final class InspectCommandTest {
     String small =
         Cli.run("inspect", "--base", base, "--config", config, "--length", 1024).succeeded().out();
     String large =
-        Cli.run(
-                "inspect", "--base", base, "--config", config, "--batch", 4, "--length", 2560)
+        Cli.run("inspect", "--base", base, "--config", config, "--batch", 4, "--length", 2560)
             .succeeded()
             .out();
     assertEquals(10, activations(large) / activations(small), 0.2);
@@ -85,7 +85,8 @@ final class InspectCommandTest {
     assertLine(tied, "lm_head +Linear .* bf16, tied to model\\.embed_tokens\\.weight");
     assertLine(tied, ".*: LlamaForCausalLM \\(llama\\), \\d+ tensors in 2 files, .*");
     String every = Cli.run("inspect", "--base", Cli.model("bert"), "--all").succeeded().out();
-    assertLine(every, "encoder\\.layer\\.1\\.output\\.dense +Linear +\\[32, 64\\] \\+bias +float32");
+    assertLine(
+        every, "encoder\\.layer\\.1\\.output\\.dense +Linear +\\[32, 64\\] \\+bias +float32");
     assertLine(every, "trainable params: 0 \\|\\| all params: .*");
     assertFalse(every.contains("{"), every);
   }

@@ -44,8 +44,7 @@ final class LoraPlanTest {
         }
         PretrainedModel base =
             bases.computeIfAbsent(
-                description.get("base").textValue(),
-                name -> PretrainedModel.load(Cli.model(name)));
+                description.get("base").textValue(), name -> PretrainedModel.load(Cli.model(name)));
         LoraConfig config = LoraConfig.fromJson((ObjectNode) description.get("config"));
         ModelLayout layout = PretrainedModel.layout(base.config());
         AdapterPlan plan = new LoraPlan(config, layout).plan();

@@ -27,8 +27,7 @@ final class MergeCommandTest {
 
   private static Cli merge(Path base, Path adapter, Path out, Object... more) {
     List<Object> args =
-        new ArrayList<>(
-            Arrays.asList("merge", "--base", base, "--adapter", adapter, "--out", out));
+        new ArrayList<>(Arrays.asList("merge", "--base", base, "--adapter", adapter, "--out", out));
     args.addAll(Arrays.asList(more));
     return Cli.run(args.toArray());
   }

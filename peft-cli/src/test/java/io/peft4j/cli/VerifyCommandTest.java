@@ -24,8 +24,7 @@ final class VerifyCommandTest {
 
   private static Cli verify(Path base, Path io, String expect, Object... more) {
     List<Object> args =
-        new ArrayList<>(
-            Arrays.asList("verify", "--base", base, "--io", io, "--expect", expect));
+        new ArrayList<>(Arrays.asList("verify", "--base", base, "--io", io, "--expect", expect));
     args.addAll(Arrays.asList(more));
     return Cli.run(args.toArray());
   }
@@ -193,17 +192,27 @@ final class VerifyCommandTest {
   @Test
   void filesThatDoNotFitAreRefused() throws IOException {
     Path base = Cli.model("bert-classifier");
-    Path io = Cli.io(temporary.resolve("io"), new long[] {1, 5}, "y", new long[] {1, 4}, 0, 0, 0, 0);
+    Path io =
+        Cli.io(temporary.resolve("io"), new long[] {1, 5}, "y", new long[] {1, 4}, 0, 0, 0, 0);
     verify(base, io, "y").refused("y has shape (1, 4)", "logits", "(1, 3)");
     verify(base, io, "z").refused("no tensor 'z'", "input_ids, y");
     verify(base, io, "input_ids").refused("input_ids has shape (1, 2)");
     verify(base, temporary.resolve("none"), "y").refused("none");
-    Path high = Cli.io(temporary.resolve("hi"), new long[] {1, 500}, "y", new long[] {1, 3}, 0, 0, 0);
+    Path high =
+        Cli.io(temporary.resolve("hi"), new long[] {1, 500}, "y", new long[] {1, 3}, 0, 0, 0);
     verify(base, high, "y").refused("input_ids must be from 0 to 99", "500");
     byte[] whole = Files.readAllBytes(io);
     Path cut = Files.write(temporary.resolve("cut"), Arrays.copyOf(whole, whole.length - 3));
     verify(base, cut, "y").refused("cut");
     verify(temporary, io, "y").refused("config.json: there is no such file");
+    verify(base.resolve("config.json"), io, "y").refused("--base", "is a file");
+    verify(base.resolve("none"), io, "y").refused("--base", "does not exist");
+    Path pickled = Files.createDirectory(temporary.resolve("pickled"));
+    Files.copy(
+        Cli.multi("llama", "a").resolve("adapter_config.json"),
+        pickled.resolve("adapter_config.json"));
+    Files.writeString(pickled.resolve("adapter_model.bin"), "?");
+    verify(LLAMA, MULTI, "base", "--adapter", pickled).refused("pickle", "safetensors.torch");
     verify(LLAMA, MULTI, "base", "--adapter", temporary).refused("holds no adapter");
     verify(LLAMA, MULTI, "base", "--adapter", temporary.resolve("gone")).refused("gone");
     verify(LLAMA, MULTI, "base", "--adapter", Cli.adapter("bert-lora")).refused("does not fit");

@@ -54,8 +54,7 @@ public final class EffectiveWeights {
       ModelLayout layout, WeightSnapshot weights, Segment segment, LayerSpec layer) {
     int index = layer.bias() ? layout.parameterIndex(layer.biasName()) : -1;
     NDArray override = segment.override(index);
-    NDArray original =
-        override != null || index < 0 ? override : weights.weight(index).dense();
+    NDArray original = override != null || index < 0 ? override : weights.weight(index).dense();
     NDArray result = original;
     for (int i = 0; i < segment.adapters().size(); i++) {
       LayerAdapter adapter = segment.adapters().get(i).layer(layer.slot());

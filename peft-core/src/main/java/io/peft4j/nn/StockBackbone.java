@@ -27,9 +27,9 @@ import java.util.Objects;
 import java.util.WeakHashMap;
 
 /**
- * A stock DJL network. Its layers cannot be swapped, so adapters act by handing it other parameters:
- * a {@link ai.djl.training.ParameterStore} of each pass gives W + ΔW in the place of W. Rows with
- * different adapters are computed group by group.
+ * A stock DJL network. Its layers cannot be swapped, so adapters act by handing it other
+ * parameters: a {@link ai.djl.training.ParameterStore} of each pass gives W + ΔW in the place of W.
+ * Rows with different adapters are computed group by group.
  *
  * <p>Paths are the names of DJL's children joined by dots, for example {@code 02Linear}; a layer's
  * parameters are {@code weight} and {@code bias}, whatever DJL calls them.
@@ -61,8 +61,8 @@ public final class StockBackbone implements Backbone {
   }
 
   /**
-   * Reads a network's structure. As long as a model is open over the network this gives the backbone
-   * that it uses.
+   * Reads a network's structure. As long as a model is open over the network this gives the
+   * backbone that it uses.
    *
    * @param block an initialised network with float32 parameters; it stays the caller's
    * @return the backbone

@@ -33,7 +33,8 @@ public final class WeightSnapshot implements AutoCloseable {
   }
 
   /**
-   * Gives up weights when the last lease ends. The others are the heir's, which is leased until then.
+   * Gives up weights when the last lease ends. The others are the heir's, which is leased until
+   * then.
    */
   void retire(Collection<Weight> own, @Nullable WeightSnapshot next) {
     retired = true;

@@ -121,8 +121,8 @@ public final class WeightStore implements AutoCloseable {
   /**
    * Counts one more model open over this base.
    *
-   * @throws AdapterStateException if the base model has been closed, or another model's adapters are
-   *     merged into it now
+   * @throws AdapterStateException if the base model has been closed, or another model's adapters
+   *     are merged into it now
    */
   public synchronized void enter() {
     if (undecided != null) {
@@ -151,8 +151,8 @@ public final class WeightStore implements AutoCloseable {
 
   /**
    * Puts weights in the place of others for passes that begin from now on. The replaced ones are
-   * kept until {@link Replacement#keep()} or {@link Replacement#undo()} decides. One replacement at a
-   * time.
+   * kept until {@link Replacement#keep()} or {@link Replacement#undo()} decides. One replacement at
+   * a time.
    *
    * @param weights parameter index to new weight; the store closes them from now on
    * @return what decides about the replacement

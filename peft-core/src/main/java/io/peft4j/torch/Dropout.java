@@ -37,12 +37,20 @@ final class Dropout {
     return String.join(
         "\n    ",
         "_n = torch.numel(" + from + ")",
-        "_r = torch.empty([torch.add(torch.floordiv(_n, 4), 1)], dtype=4, layout=None, device=ops.prim.device("
+        "_e = torch.empty([torch.add(torch.floordiv(_n, 4), 1)], dtype=4, layout=None,"
+            + " device=ops.prim.device("
             + from
             + "))",
-        "_r0 = torch.random_(_r, torch.sub(torch.neg(9223372036854775807), 1), None)",
-        "_r1 = torch.reshape(torch.slice(torch.view(_r0, dtype=2), 0, 0, _n, 1), torch.size(" + from + "))",
-        "_k = torch.to(torch.ge(_r1, " + (dropped - STEPS / 2) + "), 6)",
+        "_r = torch.random_(_e, torch.sub(torch.neg(9223372036854775807), 1), None)",
+        "_b = torch.cat([" + lane(0, dropped) + ", " + lane(16, dropped) + ", " + lane(32, dropped),
+        "    , torch.ge(torch.bitwise_right_shift(_r, 48), " + (dropped - STEPS / 2) + ")])",
+        "_k = torch.to(torch.reshape(torch.slice(_b, 0, 0, _n, 1), torch.size(" + from + ")), 6)",
         to + " = torch.mul(" + from + ", torch.mul_(_k, " + scale + "))");
+  }
+
+  /** Which values the 16 bits from some bit on keep. */
+  private static String lane(int shift, long dropped) {
+    String shifted = shift == 0 ? "_r" : "torch.bitwise_right_shift(_r, " + shift + ")";
+    return "torch.ge(torch.bitwise_and(" + shifted + ", 65535), " + dropped + ")";
   }
 }

@@ -147,7 +147,7 @@ public final class Kernel {
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     try (ZipOutputStream zip = new ZipOutputStream(out)) {
       zip.setMethod(ZipOutputStream.STORED);
-      store(zip, "ops/version", "3\n".getBytes(StandardCharsets.UTF_8));
+      store(zip, "ops/version", "10\n".getBytes(StandardCharsets.UTF_8));
       store(zip, "ops/constants.pkl", new byte[] {(byte) 0x80, 2, ')', '.'});
       store(zip, "ops/data.pkl", pickle.toByteArray());
       store(zip, "ops/code/__torch__.py", code.getBytes(StandardCharsets.UTF_8));

@@ -96,7 +96,8 @@ final class StockBackboneTest {
   @Test
   void modelsThatAreOpenOverOneNetworkShareItsWeights() {
     Block block =
-        initialised(new SequentialBlock().add(Linear.builder().setUnits(3).build()), new Shape(2, 3));
+        initialised(
+            new SequentialBlock().add(Linear.builder().setUnits(3).build()), new Shape(2, 3));
     StockBackbone alone = StockBackbone.of(block);
     assertNotSame(alone, StockBackbone.of(block));
     try (PeftModel first = Peft.open(block);
@@ -123,7 +124,9 @@ final class StockBackboneTest {
     InvalidConfigException e =
         assertThrows(InvalidConfigException.class, () -> StockBackbone.of(block));
     assertTrue(
-        String.valueOf(e.getMessage()).toLowerCase(java.util.Locale.ROOT).contains(words.toLowerCase(java.util.Locale.ROOT)),
+        String.valueOf(e.getMessage())
+            .toLowerCase(java.util.Locale.ROOT)
+            .contains(words.toLowerCase(java.util.Locale.ROOT)),
         e.getMessage());
   }
 }

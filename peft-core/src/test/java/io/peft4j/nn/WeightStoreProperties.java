@@ -16,7 +16,9 @@ import net.jqwik.api.constraints.IntRange;
 import net.jqwik.api.constraints.Size;
 import org.jspecify.annotations.Nullable;
 
-/** Any order of calls: no weight is freed while somebody may use it, and all of them are in the end. */
+/**
+ * Any order of calls: no weight is freed while somebody may use it, and all of them are in the end.
+ */
 final class WeightStoreProperties {
   private static final int WEIGHTS = 3;
   private static final Shape SHAPE = new Shape(1, 1);

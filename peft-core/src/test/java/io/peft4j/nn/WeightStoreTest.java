@@ -33,7 +33,8 @@ final class WeightStoreTest {
   }
 
   private static void assertClosed(int a, int b, int c, WeightStoreTest test) {
-    assertEquals(a + " " + b + " " + c, test.a.closed() + " " + test.b.closed() + " " + test.c.closed());
+    assertEquals(
+        a + " " + b + " " + c, test.a.closed() + " " + test.b.closed() + " " + test.c.closed());
   }
 
   @Test

@@ -28,8 +28,12 @@ final class LoraContractTest extends MethodContract {
             lora("gaussian", c -> c.initialization(GAUSSIAN)),
             lora("pissa", c -> c.initialization(PISSA)),
             lora("pissa_niter_4", c -> c.initialization(LoraInitialization.pissa(4))),
-            lora("pissa and an embedding", c -> c.initialization(PISSA).targetModules("embed_tokens", "up")),
-            lora("pissa and rslora", c -> c.initialization(PISSA).useRslora(true).rankPattern(Map.of("mix", 3))),
+            lora(
+                "pissa and an embedding",
+                c -> c.initialization(PISSA).targetModules("embed_tokens", "up")),
+            lora(
+                "pissa and rslora",
+                c -> c.initialization(PISSA).useRslora(true).rankPattern(Map.of("mix", 3))),
             lora("olora", c -> c.initialization(OLORA)),
             lora("orthogonal", c -> c.initialization(ORTHOGONAL)),
             lora("dora", c -> c.useDora(true)).constantsInGradients(),
@@ -46,7 +50,9 @@ final class LoraContractTest extends MethodContract {
             lora("modules_to_save", c -> c.modulesToSave("classifier", "layers.1.norm"))
                 .notAdditive()
                 .notCombinable(),
-            lora("modules_to_save with bias all", c -> c.bias(LoraBias.ALL).taskType(TaskType.SEQ_CLS))
+            lora(
+                    "modules_to_save with bias all",
+                    c -> c.bias(LoraBias.ALL).taskType(TaskType.SEQ_CLS))
                 .notAdditive()
                 .notCombinable(),
             lora("embedding", c -> c.targetModules("embed_tokens", "mix")),

@@ -31,14 +31,10 @@ final class LoraStockContractTest extends MethodContract {
             linears("dora", c -> c.useDora(true)).constantsInGradients(),
             linears("lora_bias", c -> c.loraBias(true)),
             linears("bias all", c -> c.bias(LoraBias.ALL)).notAdditive().notCombinable(),
-            linears(
-                    "bias lora_only",
-                    c -> c.bias(LoraBias.LORA_ONLY).targetModules("01Linear"))
+            linears("bias lora_only", c -> c.bias(LoraBias.LORA_ONLY).targetModules("01Linear"))
                 .notAdditive()
                 .other(plain().targetModules("03Linear").build()),
-            linears(
-                    "modules_to_save",
-                    c -> c.targetModules("01Linear").modulesToSave("03Linear"))
+            linears("modules_to_save", c -> c.targetModules("01Linear").modulesToSave("03Linear"))
                 .notAdditive()
                 .notCombinable(),
             linears("patterns", c -> c.rankPattern(Map.of("03Linear", 1))),

@@ -127,8 +127,7 @@ abstract class Checks {
 
   /** Asserts that something is refused, with a message that says certain things. */
   static void assertRefused(Runnable action, String... words) {
-    AdapterStateException e =
-        Assertions.assertThrows(AdapterStateException.class, action::run);
+    AdapterStateException e = Assertions.assertThrows(AdapterStateException.class, action::run);
     for (String word : words) {
       Assertions.assertTrue(
           String.valueOf(e.getMessage()).contains(word),

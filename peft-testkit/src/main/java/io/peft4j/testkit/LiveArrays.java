@@ -7,10 +7,10 @@ import ai.djl.ndarray.NDManager;
 /**
  * Counts the engine's native arrays, for tests that assert that nothing is left behind.
  *
- * <p>Every base manager is a child of the engine's system manager, which lists what belongs to it and
- * to all managers below. An array leaves the list when it is closed. Not seen are arrays that someone
- * has detached from every manager; this project attaches what it keeps by itself to the system
- * manager instead.
+ * <p>Every base manager is a child of the engine's system manager, which lists what belongs to it
+ * and to all managers below. An array leaves the list when it is closed. Not seen are arrays that
+ * someone has detached from every manager; this project attaches what it keeps by itself to the
+ * system manager instead.
  */
 public final class LiveArrays {
   private static final NDManager SYSTEM = system();

@@ -76,7 +76,9 @@ abstract class MergeChecks extends Checks {
     Numbers.assertClose(adapted, network.output(), fixture.tolerance(), "the network's own output");
     assertTrue(
         network.weights().entrySet().stream()
-            .anyMatch(entry -> Numbers.error(Numbers.at(weights, entry.getKey()), entry.getValue()) > 1e-3),
+            .anyMatch(
+                entry ->
+                    Numbers.error(Numbers.at(weights, entry.getKey()), entry.getValue()) > 1e-3),
         "no weight has changed");
     try (PeftModel again = Peft.open(network.block())) {
       Numbers.assertClose(
@@ -226,12 +228,12 @@ abstract class MergeChecks extends Checks {
           () -> model.forward(network.inputs(manager), ForwardMode.TRAINING), "merged", "unmerge");
       assertTrue(
           model
-              .with(B)
-              .forward(network.inputs(manager), ForwardMode.TRAINING)
-              .head()
-              .toFloatArray()
-              .length
-          > 0);
+                  .with(B)
+                  .forward(network.inputs(manager), ForwardMode.TRAINING)
+                  .head()
+                  .toFloatArray()
+                  .length
+              > 0);
     }
   }
 

@@ -1,10 +1,10 @@
 package io.peft4j.testkit;
 
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Nested;
 import org.junit.jupiter.params.Parameter;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.jspecify.annotations.Nullable;
 
 /**
  * What every fine-tuning method must do, whatever it is. A subclass has a static method {@code

@@ -53,8 +53,7 @@ abstract class RowChecks extends Checks {
   }
 
   private Map<String, float[]> separate(PeftModel model) {
-    return Map.of(
-        BASE, forward(model, new String[0]), A, forward(model, A), B, forward(model, B));
+    return Map.of(BASE, forward(model, new String[0]), A, forward(model, A), B, forward(model, B));
   }
 
   private void assertAllWays(PeftModel model) {
@@ -123,7 +122,8 @@ abstract class RowChecks extends Checks {
       assertRefused(() -> model.with(AdapterSet.rows(A, "missing", A, A)), "'missing'", A);
       NDList inputs = network.inputs(manager);
       model.deleteAdapter(A);
-      assertRefused(() -> model.with(AdapterSet.rows(A, BASE, A, A)).forward(inputs), "'" + A + "'");
+      assertRefused(
+          () -> model.with(AdapterSet.rows(A, BASE, A, A)).forward(inputs), "'" + A + "'");
       Assertions.assertArrayEquals(
           forward(model), forward(model, AdapterSet.rows(BASE, BASE, BASE, BASE)), 1e-6f);
     }

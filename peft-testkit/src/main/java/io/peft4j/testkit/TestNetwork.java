@@ -25,8 +25,8 @@ import java.util.Random;
 import java.util.function.Function;
 
 /**
- * A small frozen network with a batch of {@value #ROWS} rows to feed it. Everything depends on fixed
- * seeds: two networks of one kind are equal bit for bit. Whoever made it closes it.
+ * A small frozen network with a batch of {@value #ROWS} rows to feed it. Everything depends on
+ * fixed seeds: two networks of one kind are equal bit for bit. Whoever made it closes it.
  */
 public final class TestNetwork implements AutoCloseable {
   /** Rows of the batch. */
@@ -56,8 +56,8 @@ public final class TestNetwork implements AutoCloseable {
   }
 
   /**
-   * Stock linear layers {@code 01Linear} and {@code 03Linear}: adapters act through the weights, as in
-   * all stock networks.
+   * Stock linear layers {@code 01Linear} and {@code 03Linear}: adapters act through the weights, as
+   * in all stock networks.
    *
    * @return the network
    */
@@ -71,8 +71,8 @@ public final class TestNetwork implements AutoCloseable {
   }
 
   /**
-   * A stock embedding {@code 01IdEmbedding} of {@value TinyNetwork#TOKENS} tokens and a linear layer
-   * {@code 03Linear}.
+   * A stock embedding {@code 01IdEmbedding} of {@value TinyNetwork#TOKENS} tokens and a linear
+   * layer {@code 03Linear}.
    *
    * @return the network
    */
@@ -92,8 +92,8 @@ public final class TestNetwork implements AutoCloseable {
   }
 
   /**
-   * Stock convolutions {@code 01Conv2d} and, over one dimension, {@code 03Conv1d}, and a linear layer
-   * {@code 05Linear}.
+   * Stock convolutions {@code 01Conv2d} and, over one dimension, {@code 03Conv1d}, and a linear
+   * layer {@code 05Linear}.
    *
    * @return the network
    */

@@ -29,8 +29,8 @@ import java.util.Random;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The smallest network made of this project's own layers: an embedding, two sub-layers with residual
- * and norm, the mean over the tokens, and a classifier. Adapters act on its activations.
+ * The smallest network made of this project's own layers: an embedding, two sub-layers with
+ * residual and norm, the mean over the tokens, and a classifier. Adapters act on its activations.
  *
  * <p>Paths are {@code embed_tokens}, {@code layers.N.mix}, {@code layers.N.up}, {@code
  * layers.N.down} (without a bias), {@code layers.N.norm} and {@code classifier}. Its input is int64

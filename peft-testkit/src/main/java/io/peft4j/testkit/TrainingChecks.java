@@ -99,8 +99,7 @@ abstract class TrainingChecks extends Checks {
         }
       }
       double step = 1e-2 / Math.sqrt(squares);
-      double slope =
-          (loss(model, gradients, step) - loss(model, gradients, -step)) / (2 * step);
+      double slope = (loss(model, gradients, step) - loss(model, gradients, -step)) / (2 * step);
       assertTrue(
           Math.abs(slope - squares) <= 0.02 * squares, "slope " + slope + ", expected " + squares);
     }

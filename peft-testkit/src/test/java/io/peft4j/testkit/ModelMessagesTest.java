@@ -63,7 +63,8 @@ final class ModelMessagesTest {
     refused(
         "there is no adapter 'style'; the model has [default]", () -> model.deleteAdapter("style"));
     refused(
-        "there is no adapter 'style'; the model has [default]", () -> model.with("default", "style"));
+        "there is no adapter 'style'; the model has [default]",
+        () -> model.with("default", "style"));
     refused("there is an adapter 'default' already", () -> model.addAdapter("default", CONFIG));
     refused(
         InvalidConfigException.class,

@@ -66,7 +66,9 @@ public final class ShiftMethod implements PeftMethod {
           });
     }
     if (config.fault() == Fault.LEAKS) {
-      adapter.keep(context.manager().zeros(new Shape(1))).attach(context.manager().getParentManager());
+      adapter
+          .keep(context.manager().zeros(new Shape(1)))
+          .attach(context.manager().getParentManager());
     }
   }
 

@@ -1,0 +1,29 @@
+package io.peft4j;
+
+import ai.djl.ndarray.NDList;
+import io.peft4j.nn.Pass;
+import io.peft4j.spi.Adapter;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What one pass holds until it ends: weights and adapters that stay as they are, and the order of its
+ * rows.
+ */
+record PassLease(Pass pass, List<Adapter> adapters, @Nullable RowOrder rows)
+    implements AutoCloseable {
+
+  NDList order(NDList inputs) {
+    return rows == null ? inputs : rows.sort(inputs);
+  }
+
+  NDList restore(NDList outputs) {
+    return rows == null ? outputs : rows.restore(outputs);
+  }
+
+  @Override
+  public void close() {
+    adapters.forEach(Adapter::release);
+    pass.weights().close();
+  }
+}
