@@ -1,8 +1,7 @@
 package io.peft4j.cli;
 
 import ai.djl.ndarray.types.Shape;
-import io.peft4j.InvalidConfigException;
-import io.peft4j.TaskType;
+import io.peft4j.lora.Lora;
 import io.peft4j.lora.LoraBias;
 import io.peft4j.lora.LoraConfig;
 import io.peft4j.target.LayerKind;
@@ -10,7 +9,6 @@ import io.peft4j.target.LayerSpec;
 import io.peft4j.target.Matches;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.target.TargetMatcher;
-import io.peft4j.target.TargetSelection;
 import io.peft4j.target.Targets;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -22,13 +20,6 @@ import java.util.Set;
 
 /** What a LoRA configuration would do to a model, counted as Hugging Face PEFT counts. */
 final class LoraPlan {
-  /** The layers that PEFT adapts where none are named, by {@code model_type}. */
-  private static final Map<String, List<String>> DEFAULT_TARGETS =
-      Map.of(
-          "bert", List.of("query", "value"),
-          "roberta", List.of("query", "value"),
-          "llama", List.of("q_proj", "v_proj"));
-
   private final LoraConfig config;
   private final ModelLayout layout;
   private final Map<String, List<String>> effects = new LinkedHashMap<>();
@@ -42,7 +33,7 @@ final class LoraPlan {
   }
 
   AdapterPlan plan() {
-    Matches matches = TargetMatcher.match(layout, selection());
+    Matches matches = TargetMatcher.match(layout, Lora.selection(config, layout));
     matches.adapted().forEach(match -> lowRank(match.layer(), match.entry()));
     tokens();
     Set<String> saved = saved(matches);
@@ -71,44 +62,6 @@ final class LoraPlan {
         borrowed,
         left,
         matches.problems());
-  }
-
-  private TargetSelection selection() {
-    TargetSelection.Builder selection =
-        TargetSelection.builder()
-            .targets(config.targetModules().orElseGet(this::defaultTargets))
-            .layersToTransform(config.layersToTransform())
-            .layersPattern(config.layersPattern())
-            .modulesToSave(modulesToSave())
-            .pattern(config.rankPattern())
-            .pattern(config.alphaPattern())
-            .sequenceClassification(config.taskType().filter(TaskType.SEQ_CLS::equals).isPresent());
-    config.excludeModules().ifPresent(selection::exclude);
-    return selection.build();
-  }
-
-  private Targets defaultTargets() {
-    List<String> names = DEFAULT_TARGETS.get(layout.modelType());
-    if (names == null) {
-      throw new InvalidConfigException(
-          "target_modules must be given for a model of type '" + layout.modelType() + "'");
-    }
-    return Targets.names(names);
-  }
-
-  private List<String> modulesToSave() {
-    Set<String> names = new LinkedHashSet<>(config.modulesToSave());
-    config
-        .taskType()
-        .ifPresent(
-            task -> {
-              switch (task) {
-                case SEQ_CLS, TOKEN_CLS -> names.addAll(List.of("classifier", "score"));
-                case QUESTION_ANS -> names.add("qa_outputs");
-                default -> {}
-              }
-            });
-    return List.copyOf(names);
   }
 
   private void lowRank(LayerSpec layer, String entry) {

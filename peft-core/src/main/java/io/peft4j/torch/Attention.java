@@ -17,7 +17,12 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Attention {
   private static final Map<Variant, Kernel> KERNELS = new ConcurrentHashMap<>();
-  private static final Map<Integer, Kernel> MASKS = new ConcurrentHashMap<>();
+  private static final Kernel CAUSAL_MASK =
+      Kernel.of(
+          "m: Tensor -> Tensor",
+          "n = torch.size(m, -1)",
+          "f = torch.full([n, n], -inf, dtype=6, layout=None, device=ops.prim.device(m))",
+          "return torch.add(m, torch.triu(f, 1))");
 
   private Attention() {}
 
@@ -49,9 +54,7 @@ public final class Attention {
       double dropout) {
     Variant variant = new Variant(heads, keyValueHeads, mask != null, causal, dropout);
     Kernel kernel = KERNELS.computeIfAbsent(variant, Attention::kernel);
-    return mask == null
-        ? kernel.call(query, key, value)
-        : kernel.call(query, key, value, mask);
+    return mask == null ? kernel.call(query, key, value) : kernel.call(query, key, value, mask);
   }
 
   /**
@@ -62,25 +65,13 @@ public final class Attention {
    * @return float32 [batch, 1, length, length]
    */
   public static NDArray causalMask(NDArray padding) {
-    return MASKS
-        .computeIfAbsent(
-            0,
-            key ->
-                Kernel.of(
-                    "m: Tensor -> Tensor",
-                    "n = torch.size(m, -1)",
-                    "later = torch.triu(torch.mul(torch.ones_like(torch.expand(m, [-1, 1, n, -1])),"
-                        + " -inf), 1)",
-                    "return torch.add(m, later)"))
-        .call(padding);
+    return CAUSAL_MASK.call(padding);
   }
 
   private static Kernel kernel(Variant variant) {
     int groups = variant.heads() / variant.keyValueHeads();
     return Kernel.of(
-        "q: Tensor, k: Tensor, v: Tensor"
-            + (variant.masked() ? ", m: Tensor" : "")
-            + " -> Tensor",
+        "q: Tensor, k: Tensor, v: Tensor" + (variant.masked() ? ", m: Tensor" : "") + " -> Tensor",
         "b = torch.size(q, 0)",
         "n = torch.size(q, 1)",
         "l = torch.size(k, 1)",

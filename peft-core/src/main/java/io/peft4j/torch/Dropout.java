@@ -22,8 +22,7 @@ final class Dropout {
   static NDArray apply(NDArray x, double probability) {
     return KERNELS
         .computeIfAbsent(
-            probability,
-            p -> Kernel.of("x: Tensor -> Tensor", statements("x", "y", p), "return y"))
+            probability, p -> Kernel.of("x: Tensor -> Tensor", statements("x", "y", p), "return y"))
         .call(x);
   }
 

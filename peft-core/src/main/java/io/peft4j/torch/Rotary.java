@@ -30,8 +30,14 @@ public record Rotary(double theta, int headSize) {
             key ->
                 Kernel.of(
                     "p: Tensor -> Tuple[Tensor, Tensor]",
-                    "i = torch.to(torch.arange(0, " + headSize + ", 2, device=p.device), 6)",
-                    "f = torch.reciprocal(torch.pow(" + theta + ", torch.div(i, " + headSize + ")))",
+                    "i = torch.to(torch.arange(0, "
+                        + headSize
+                        + ", 2, dtype=None, layout=None, device=ops.prim.device(p)), 6)",
+                    "f = torch.reciprocal(torch.pow("
+                        + theta
+                        + ", torch.div(i, "
+                        + headSize
+                        + ")))",
                     "a = torch.unsqueeze(torch.mul(torch.unsqueeze(torch.to(p, 6), -1), f), 2)",
                     "return (torch.cos(a), torch.sin(a))"))
         .callMany(positions);

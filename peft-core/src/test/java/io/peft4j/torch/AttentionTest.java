@@ -61,8 +61,12 @@ class AttentionTest {
 
   @ParameterizedTest
   @CsvSource({
-    "4, 4, false, false", "4, 2, false, false", "4, 1, true, false", "4, 4, true, false",
-    "4, 4, false, true", "4, 2, true, true"
+    "4, 4, false, false",
+    "4, 2, false, false",
+    "4, 1, true, false",
+    "4, 4, true, false",
+    "4, 4, false, true",
+    "4, 2, true, true"
   })
   void isTheFormula(int heads, int keyHeads, boolean causal, boolean padded) {
     boolean[][][] seen = new boolean[BATCH][LENGTH][LENGTH];
@@ -144,8 +148,7 @@ class AttentionTest {
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
         GradMode off = GradMode.off()) {
       Rotary rotary = new Rotary(theta, size);
-      NDList tables =
-          rotary.tables(manager.create(new long[] {0, 7}, new Shape(1, 2)));
+      NDList tables = rotary.tables(manager.create(new long[] {0, 7}, new Shape(1, 2)));
       NDArray query = manager.create(q, new Shape(1, 2, size));
       float[] turned = rotary.rotate(query, query, tables).get(1).toFloatArray();
       for (int place = 0; place < 2; place++) {
@@ -153,12 +156,9 @@ class AttentionTest {
           double angle = (place == 0 ? 0 : 7) / Math.pow(theta, 2.0 * i / size);
           double a = q[place * size + i];
           double b = q[place * size + i + size / 2];
+          assertEquals(a * Math.cos(angle) - b * Math.sin(angle), turned[place * size + i], 1e-5);
           assertEquals(
-              a * Math.cos(angle) - b * Math.sin(angle), turned[place * size + i], 1e-5);
-          assertEquals(
-              b * Math.cos(angle) + a * Math.sin(angle),
-              turned[place * size + i + size / 2],
-              1e-5);
+              b * Math.cos(angle) + a * Math.sin(angle), turned[place * size + i + size / 2], 1e-5);
         }
       }
     }

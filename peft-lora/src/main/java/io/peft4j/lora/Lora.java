@@ -5,6 +5,8 @@ import ai.djl.ndarray.NDScope;
 import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.PeftModel;
+import io.peft4j.target.ModelLayout;
+import io.peft4j.target.TargetSelection;
 import io.peft4j.spi.Adapter;
 import io.peft4j.state.AdapterState;
 import io.peft4j.torch.GradMode;
@@ -76,5 +78,20 @@ public final class Lora {
         LoraConfig.fromJson(state.config()),
         state.tensors(),
         model.layout());
+  }
+
+  /**
+   * What a configuration selects on a model, with PEFT's defaults filled in: the layers of the
+   * architecture where none are named, and the head of the task among the modules to save. Needs no
+   * weights.
+   *
+   * @param config the configuration
+   * @param layout the model
+   * @return what {@link io.peft4j.target.TargetMatcher} matches
+   * @throws io.peft4j.InvalidConfigException if no layers are named and the architecture has no
+   *     default
+   */
+  public static TargetSelection selection(LoraConfig config, ModelLayout layout) {
+    return LoraTargets.selection(config, layout);
   }
 }

@@ -102,8 +102,7 @@ record Blueprint(ModelFamily family, String architecture, ObjectNode config, Str
     Predicate<String> present =
         tensors == null
             ? name -> true
-            : name ->
-                Stream.of(name, family.prefix() + name).anyMatch(tensors::contains);
+            : name -> Stream.of(name, family.prefix() + name).anyMatch(tensors::contains);
     return family.network(new ConfigValues(config, origin), architecture, present);
   }
 

@@ -136,8 +136,8 @@ public final class LoadOptions {
 
     /**
      * Sets what products with the weights are computed in; float32 if this is not called. {@link
-     * Precision#fastest()} halves the time of training on CPUs with instructions for bfloat16, at the
-     * accuracy of PyTorch's autocast, and changes nothing on others.
+     * Precision#fastest()} halves the time of training on CPUs with instructions for bfloat16, at
+     * the accuracy of PyTorch's autocast, and changes nothing on others.
      *
      * @param precision the precision
      * @return this
@@ -168,8 +168,8 @@ public final class LoadOptions {
     }
 
     /**
-     * As {@link #classifier(List)}, with names as transformers makes them up: {@code LABEL_0} and so
-     * on.
+     * As {@link #classifier(List)}, with names as transformers makes them up: {@code LABEL_0} and
+     * so on.
      *
      * @param classes number of classes, at least 1
      * @return this
@@ -180,9 +180,9 @@ public final class LoadOptions {
     }
 
     /**
-     * Lets a new classification head of BERT see the mean of all tokens, as sentence encoders such as
-     * MiniLM are trained, and not what the pooler makes of the first. transformers has no such BERT
-     * class: adapters over it load in Python PEFT over a module that does the same.
+     * Lets a new classification head of BERT see the mean of all tokens, as sentence encoders such
+     * as MiniLM are trained, and not what the pooler makes of the first. transformers has no such
+     * BERT class: adapters over it load in Python PEFT over a module that does the same.
      *
      * @return this
      */

@@ -62,7 +62,8 @@ public interface ModelFamily {
    * @param present tells whether there is a tensor of some name (a headless model's names, without
    *     prefix), for parts that a checkpoint may leave out; always true where there are no weights
    * @return names, shapes and computation
-   * @throws io.peft4j.InvalidConfigException if a value is wrong or asks for what is not implemented
+   * @throws io.peft4j.InvalidConfigException if a value is wrong or asks for what is not
+   *     implemented
    */
   Network network(ConfigValues config, String architecture, Predicate<String> present);
 }

@@ -31,21 +31,21 @@ public final class ModelInputs {
   }
 
   /**
-   * Checks inputs and brings them into the form that models compute with. New arrays are attached to
-   * the manager of the ids.
+   * Checks inputs and brings them into the form that models compute with. New arrays are attached
+   * to the manager of the ids.
    *
    * @param inputs int64 or int32 arrays [batch, length]; the mask may also be boolean or float32
    * @param limits what the model takes
    * @return the inputs
-   * @throws InvalidInputException if an input is missing, unknown, of the wrong type or shape, or has
-   *     values that the model does not take
+   * @throws InvalidInputException if an input is missing, unknown, of the wrong type or shape, or
+   *     has values that the model does not take
    */
   static ModelInputs of(NDList inputs, Network.InputLimits limits) {
     @Nullable NDArray[] found = sort(inputs);
     NDArray given = found[0];
     if (given == null) {
       throw new InvalidInputException(
-          "input_ids are missing; given were " + java.util.Arrays.toString(inputs.stream().map(NDArray::getName).toArray()));
+          "input_ids are missing; given were " + inputs.stream().map(NDArray::getName).toList());
     }
     Shape shape = given.getShape();
     if (shape.dimension() != 2 || shape.size() == 0) {

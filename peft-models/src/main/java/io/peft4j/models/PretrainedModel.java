@@ -64,8 +64,8 @@ public final class PretrainedModel extends AbstractBlock implements Backbone, Au
    *
    * @param directory a Hugging Face directory with {@code config.json} and safetensors files
    * @return the model; the caller closes it
-   * @throws io.peft4j.MalformedFileException if a file is missing or damaged, or the tensors are not
-   *     the model's
+   * @throws io.peft4j.MalformedFileException if a file is missing or damaged, or the tensors are
+   *     not the model's
    * @throws io.peft4j.InvalidConfigException if the configuration is wrong or asks for what is not
    *     implemented
    */
@@ -79,8 +79,8 @@ public final class PretrainedModel extends AbstractBlock implements Backbone, Au
    * @param directory a Hugging Face directory with {@code config.json} and safetensors files
    * @param options device and head
    * @return the model; the caller closes it
-   * @throws io.peft4j.MalformedFileException if a file is missing or damaged, or the tensors are not
-   *     the model's
+   * @throws io.peft4j.MalformedFileException if a file is missing or damaged, or the tensors are
+   *     not the model's
    * @throws io.peft4j.InvalidConfigException if the configuration is wrong or asks for what is not
    *     implemented
    */
@@ -142,10 +142,10 @@ public final class PretrainedModel extends AbstractBlock implements Backbone, Au
    * Makes a model of weights that are in memory.
    *
    * @param config the keys of {@code config.json}
-   * @param weights Hugging Face's parameter names to weights, all on one device; the model closes
-   *     them
+   * @param weights Hugging Face's parameter names to weights on the CPU; the model closes them
    * @return the model; the caller closes it
-   * @throws io.peft4j.MalformedFileException if the weights are not the model's; they are closed then
+   * @throws io.peft4j.MalformedFileException if the weights are not the model's; they are closed
+   *     then
    * @throws io.peft4j.InvalidConfigException if the configuration is wrong or asks for what is not
    *     implemented
    */
@@ -165,9 +165,7 @@ public final class PretrainedModel extends AbstractBlock implements Backbone, Au
    *     implemented
    */
   public static ModelLayout layout(ObjectNode config) {
-    return Blueprint.of(config, LoadOptions.defaults(), "the configuration")
-        .network(null)
-        .layout();
+    return Blueprint.of(config, LoadOptions.defaults(), "the configuration").network(null).layout();
   }
 
   // --- what it is -----------------------------------------------------------------------------
@@ -228,6 +226,12 @@ public final class PretrainedModel extends AbstractBlock implements Backbone, Au
 
   @Override
   public NDList forward(Pass pass, NDList inputs) {
+    for (NDArray input : inputs) {
+      if (!input.getDevice().equals(device)) {
+        throw new InvalidInputException(
+            "inputs must be on " + device + ", where the model is; given was " + input.getDevice());
+      }
+    }
     return network.forward(pass, ModelInputs.of(inputs, network.limits()));
   }
 
@@ -303,7 +307,9 @@ public final class PretrainedModel extends AbstractBlock implements Backbone, Au
     }
   }
 
-  /** Closes the model. Passes that have begun go on to their end; the last one frees the weights. */
+  /**
+   * Closes the model. Passes that have begun go on to their end; the last one frees the weights.
+   */
   @Override
   public void close() {
     weights.close();

@@ -44,8 +44,7 @@ public final class Tokenizer implements AutoCloseable {
   private final boolean padLeft;
   private final boolean cutLeft;
 
-  private Tokenizer(
-      HuggingFaceTokenizer rules, long padding, boolean padLeft, boolean cutLeft) {
+  private Tokenizer(HuggingFaceTokenizer rules, long padding, boolean padLeft, boolean cutLeft) {
     this.rules = rules;
     this.padding = padding;
     this.padLeft = padLeft;
@@ -228,8 +227,8 @@ public final class Tokenizer implements AutoCloseable {
    * @param texts the texts, at least one
    * @param maxLength most tokens of a text, special ones included; at least 1
    * @return {@code input_ids} and {@code attention_mask}, int64 [texts, tokens of the longest]
-   * @throws InvalidInputException if there are no texts, or {@code maxLength} leaves no room for the
-   *     special tokens
+   * @throws InvalidInputException if there are no texts, or {@code maxLength} leaves no room for
+   *     the special tokens
    */
   public NDList encode(NDManager manager, List<String> texts, int maxLength) {
     return batch(manager, ids(texts, maxLength));

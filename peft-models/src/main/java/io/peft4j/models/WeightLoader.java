@@ -24,16 +24,20 @@ import java.util.regex.Pattern;
  * <ul>
  *   <li>{@code LayerNorm.gamma} and {@code LayerNorm.beta}, which old conversions from TensorFlow
  *       have, are weight and bias.
- *   <li>Buffers that a model makes by itself are skipped.
+ *   <li>Buffers that a model makes by itself are skipped, and so is a pooler that it does not use.
  *   <li>What a model with a head puts before the headless one's names ({@code bert.}) is taken off
  *       or put on as needed.
  *   <li>Where another head is asked for than the checkpoint has, the checkpoint's is left out.
  * </ul>
  */
 final class WeightLoader {
-  private static final Pattern BUFFER =
+  /** What is skipped where the model has no parameter of that name. */
+  private static final Pattern UNUSED =
       Pattern.compile(
-          "(.*\\.)?(position_ids|token_type_ids|inv_freq|attn\\.bias|attn\\.masked_bias)");
+          "(.*\\.)?(position_ids|token_type_ids|inv_freq|attn\\.bias|attn\\.masked_bias)"
+              + "|(\\w+\\.)?pooler\\.dense\\.(weight|bias)");
+
+  /** What belongs to a head, or to the pooler that only a head uses. */
   private static final Pattern HEAD =
       Pattern.compile("(classifier|cls|lm_head|score|qa_outputs|(\\w+\\.)?pooler)\\..*");
 
@@ -82,10 +86,12 @@ final class WeightLoader {
             boolean skipped =
                 wanted
                     ? options.head() == Head.CLASSIFIER && inHead(layout, target)
-                    : BUFFER.matcher(name).matches()
+                    : UNUSED.matcher(name).matches()
                         || (options.head() != Head.AS_CONFIGURED && HEAD.matcher(name).matches());
             if (!skipped) {
-              Weight before = weights.put(target, DenseWeight.owning(reader.apply(stored), options.precision()));
+              Weight before =
+                  weights.put(
+                      target, DenseWeight.owning(reader.apply(stored), options.precision()));
               if (before != null) {
                 before.close();
                 throw new MalformedFileException(

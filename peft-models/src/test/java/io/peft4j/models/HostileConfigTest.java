@@ -59,8 +59,7 @@ class HostileConfigTest {
   void isRefusedByName(String model, String key, String value) {
     InvalidConfigException error =
         assertThrows(
-            InvalidConfigException.class,
-            () -> PretrainedModel.layout(changed(model, key, value)));
+            InvalidConfigException.class, () -> PretrainedModel.layout(changed(model, key, value)));
 
     String name = key.equals("rope_parameters") && value.contains("partial") ? "partial" : key;
     assertTrue(error.getMessage().contains(name), error.getMessage());
@@ -107,7 +106,6 @@ class HostileConfigTest {
   void labelsGiveTheSizeOfTheHead() {
     ObjectNode config = changed("bert-classifier", "id2label", "{'0': 'a', '1': 'b'}");
 
-    assertEquals(
-        2, PretrainedModel.layout(config).parameters().get("classifier.weight").get(0));
+    assertEquals(2, PretrainedModel.layout(config).parameters().get("classifier.weight").get(0));
   }
 }

@@ -50,8 +50,7 @@ class InputsTest {
 
   private static void assertRefused(PretrainedModel model, String expected, NDArray... inputs) {
     InvalidInputException error =
-        assertThrows(
-            InvalidInputException.class, () -> model.forward(new NDList(inputs)));
+        assertThrows(InvalidInputException.class, () -> model.forward(new NDList(inputs)));
     assertTrue(error.getMessage().contains(expected), error.getMessage());
   }
 
@@ -77,8 +76,7 @@ class InputsTest {
                 mask.toType(DataType.BOOLEAN, true),
                 types.toType(DataType.INT32, true))));
     Goldens.assertSame(
-        byOrder,
-        bert.forward(new NDList(ids, mask.toType(DataType.FLOAT32, true), types)));
+        byOrder, bert.forward(new NDList(ids, mask.toType(DataType.FLOAT32, true), types)));
   }
 
   @Test
@@ -133,8 +131,7 @@ class InputsTest {
       NDList output = bert.forward(new NDList(ids));
 
       assertEquals(before + 2, own.getManagedArrays().size());
-      assertArrayEquals(
-          output.getShapes(), bert.getOutputShapes(new Shape[] {ids.getShape()}));
+      assertArrayEquals(output.getShapes(), bert.getOutputShapes(new Shape[] {ids.getShape()}));
       output.close();
       assertEquals(before, own.getManagedArrays().size());
     }
@@ -163,7 +160,10 @@ class InputsTest {
     assertRefused(bert, "input_ids are missing", named(ids.duplicate(), "attention_mask"));
     assertRefused(bert, "input_ids are missing");
     assertRefused(
-        bert, "'input_ids'", named(ids.duplicate(), "input_ids"), named(ids.duplicate(), "input_ids"));
+        bert,
+        "'input_ids'",
+        named(ids.duplicate(), "input_ids"),
+        named(ids.duplicate(), "input_ids"));
   }
 
   @Test

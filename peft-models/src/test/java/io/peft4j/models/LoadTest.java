@@ -105,12 +105,25 @@ class LoadTest {
   @Test
   void aHeadlessCheckpointMayLackThePooler() throws IOException {
     Path bare =
-        changed(
-            "bert", tensors -> tensors.keySet().removeIf(name -> name.startsWith("pooler.")));
+        changed("bert", tensors -> tensors.keySet().removeIf(name -> name.startsWith("pooler.")));
     try (PretrainedModel expected = PretrainedModel.load(Goldens.directory("bert"));
         PretrainedModel actual = PretrainedModel.load(bare)) {
       Goldens.assertSame(new NDList(run(expected).get(0)), run(actual));
       assertTrue(actual.layout().layer("pooler.dense").isEmpty());
+    }
+  }
+
+  @Test
+  void aPoolerThatTheClassDoesNotUseIsSkipped() throws IOException {
+    Path old =
+        changed(
+            "roberta-classifier",
+            tensors -> {
+              tensors.put("roberta.pooler.dense.weight", manager.zeros(new Shape(32, 32)));
+              tensors.put("roberta.pooler.dense.bias", manager.zeros(new Shape(32)));
+            });
+    try (PretrainedModel model = PretrainedModel.load(old)) {
+      assertTrue(model.layout().layer("roberta.pooler.dense").isEmpty());
     }
   }
 
@@ -143,8 +156,7 @@ class LoadTest {
         changed(
             "bert",
             tensors ->
-                tensors.put(
-                    "pooler.dense.bias", manager.zeros(new Shape(32), DataType.INT8)));
+                tensors.put("pooler.dense.bias", manager.zeros(new Shape(32), DataType.INT8)));
 
     MalformedFileException error =
         assertThrows(MalformedFileException.class, () -> PretrainedModel.load(wrong));
@@ -199,9 +211,9 @@ class LoadTest {
     try (PretrainedModel robertaClassifier = withClassifier("roberta-classifier", 0);
         PretrainedModel fromHeadless = withClassifier("roberta", 0)) {
       assertEquals(
-          new Shape(4, 32), robertaClassifier.layout().parameters().get("classifier.out_proj.weight"));
-      assertEquals(
-          robertaClassifier.layout().parameters(), fromHeadless.layout().parameters());
+          new Shape(4, 32),
+          robertaClassifier.layout().parameters().get("classifier.out_proj.weight"));
+      assertEquals(robertaClassifier.layout().parameters(), fromHeadless.layout().parameters());
     }
     // What most people have: an encoder with the head it was pretrained with.
     ObjectNode config = Goldens.config("bert");
@@ -254,8 +266,7 @@ class LoadTest {
         SafeTensors.open(Goldens.directory("bert").resolve("model.safetensors"))) {
       file.names()
           .forEach(
-              name ->
-                  weights.put(name, io.peft4j.nn.DenseWeight.of(file.float32(manager, name))));
+              name -> weights.put(name, io.peft4j.nn.DenseWeight.of(file.float32(manager, name))));
     }
     try (PretrainedModel expected = PretrainedModel.load(Goldens.directory("bert"));
         PretrainedModel actual = PretrainedModel.of(Goldens.config("bert"), weights)) {

@@ -74,8 +74,7 @@ class PassTest {
         WeightSnapshot weights = model.weights().lease()) {
       scope.suppressNotUsedWarning();
       Segment segment = new Segment(0, 3, List.of(acting), new float[] {1});
-      NDArray output =
-          model.forward(new Pass(weights, List.of(segment), false), inputs).get(0);
+      NDArray output = model.forward(new Pass(weights, List.of(segment), false), inputs).get(0);
       NDArray loss = output.mul(output).mean();
       if (backward) {
         JniUtils.backward((PtNDArray) loss, (PtNDArray) manager.create(1f), false, false);

@@ -66,8 +66,7 @@ class SaveTest {
   void shardsAreThoseOfTransformers() throws IOException {
     Path source = Goldens.directory("llama-tied");
     try (PretrainedModel model = PretrainedModel.load(source)) {
-      model.save(
-          target, SaveOptions.builder().type(TensorType.BF16).maxShardSize(40_000).build());
+      model.save(target, SaveOptions.builder().type(TensorType.BF16).maxShardSize(40_000).build());
     }
     for (String file :
         new String[] {
@@ -77,9 +76,7 @@ class SaveTest {
           "generation_config.json"
         }) {
       assertArrayEquals(
-          Files.readAllBytes(source.resolve(file)),
-          Files.readAllBytes(target.resolve(file)),
-          file);
+          Files.readAllBytes(source.resolve(file)), Files.readAllBytes(target.resolve(file)), file);
     }
   }
 

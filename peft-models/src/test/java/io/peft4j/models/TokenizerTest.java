@@ -45,10 +45,8 @@ class TokenizerTest {
       assertEquals("attention_mask", batch.get(1).getName());
       assertEquals(new Shape(2, 5), batch.get(0).getShape());
       assertArrayEquals(
-          new long[] {101, 7592, 2088, 999, 102, 101, 7632, 102, 0, 0},
-          batch.get(0).toLongArray());
-      assertArrayEquals(
-          new long[] {1, 1, 1, 1, 1, 1, 1, 1, 0, 0}, batch.get(1).toLongArray());
+          new long[] {101, 7592, 2088, 999, 102, 101, 7632, 102, 0, 0}, batch.get(0).toLongArray());
+      assertArrayEquals(new long[] {1, 1, 1, 1, 1, 1, 1, 1, 0, 0}, batch.get(1).toLongArray());
     }
   }
 
@@ -73,8 +71,7 @@ class TokenizerTest {
 
       assertEquals("hello world!", tokenizer.decode(ids, true));
       assertEquals("[CLS] hello world! [SEP]", tokenizer.decode(ids, false));
-      assertThrows(
-          InvalidInputException.class, () -> tokenizer.decode(new long[] {-1}, true));
+      assertThrows(InvalidInputException.class, () -> tokenizer.decode(new long[] {-1}, true));
     }
   }
 
@@ -100,7 +97,8 @@ class TokenizerTest {
 
   @Test
   void whatIsNoTokenizerIsRefused() throws IOException {
-    for (String content : new String[] {"", "[]", "{}", "{\"model\": 1}", "{\"version\": \"1.0\""}) {
+    for (String content :
+        new String[] {"", "[]", "{}", "{\"model\": 1}", "{\"version\": \"1.0\""}) {
       byte[] bytes = content.getBytes(StandardCharsets.UTF_8);
       assertThrows(
           MalformedFileException.class,
@@ -116,8 +114,7 @@ class TokenizerTest {
   void aBatchNeedsText() {
     try (Tokenizer tokenizer = miniLm();
         NDManager manager = NDManager.newBaseManager("PyTorch")) {
-      assertThrows(
-          InvalidInputException.class, () -> tokenizer.encode(manager, List.of(), 8));
+      assertThrows(InvalidInputException.class, () -> tokenizer.encode(manager, List.of(), 8));
       assertEquals(new Shape(1, 2), tokenizer.encode(manager, List.of(""), 8).get(0).getShape());
     }
   }

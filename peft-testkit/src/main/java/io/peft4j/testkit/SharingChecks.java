@@ -1,16 +1,20 @@
 package io.peft4j.testkit;
 
 import ai.djl.Device;
+import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import io.peft4j.AdapterSet;
+import io.peft4j.AdapterStateException;
 import io.peft4j.PeftModel;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
 
@@ -18,6 +22,7 @@ import org.junit.jupiter.api.Test;
 abstract class SharingChecks extends Checks {
   private static final int THREADS = 16;
   private static final int REQUESTS = 12;
+  private static final String PASSING = "passing";
 
   SharingChecks(Supplier<Fixture> source) {
     super(source);
@@ -62,7 +67,7 @@ abstract class SharingChecks extends Checks {
   @Test
   void threadsWithDifferentAdaptersComputeWhatOneThreadComputes()
       throws InterruptedException, ExecutionException {
-    ExecutorService threads = Executors.newFixedThreadPool(THREADS);
+    ExecutorService threads = Executors.newFixedThreadPool(THREADS + 1);
     try (PeftModel model = wrapRandom()) {
       List<String> names = new ArrayList<>();
       List<float[]> alone = new ArrayList<>();
@@ -72,6 +77,8 @@ abstract class SharingChecks extends Checks {
         randomise(model, names.get(i), 50 + i);
         alone.add(forward(model, names.get(i)));
       }
+      Map<String, NDArray> passing = model.stateDict(A, manager);
+      float[] passingAlone = forward(model, A);
       CountDownLatch start = new CountDownLatch(1);
       List<Future<?>> futures = new ArrayList<>();
       for (int i = 0; i < THREADS; i++) {
@@ -81,44 +88,61 @@ abstract class SharingChecks extends Checks {
             threads.submit(
                 () -> {
                   start.await();
-                  request(model, name, expected);
+                  for (int request = 0; request < REQUESTS; request++) {
+                    request(model, name, expected);
+                  }
                   return null;
                 }));
       }
+      AtomicBoolean ended = new AtomicBoolean();
+      Future<?> unlucky =
+          threads.submit(
+              () -> {
+                while (!ended.get()) {
+                  requestOrRefusal(model, passingAlone);
+                }
+              });
       start.countDown();
       for (int round = 0; round < 3 || !futures.stream().allMatch(Future::isDone); round++) {
-        change(model, names.get(round % THREADS));
+        change(model, passing, names.get(round % THREADS));
       }
+      ended.set(true);
       for (Future<?> future : futures) {
         future.get();
       }
+      unlucky.get();
     } finally {
       threads.shutdownNow();
     }
   }
 
   private void request(PeftModel model, String name, float[] expected) {
-    for (int i = 0; i < REQUESTS; i++) {
-      try (NDManager own = NDManager.newBaseManager(Device.cpu(), "PyTorch")) {
-        float[] output = model.with(name).forward(network.inputs(own)).head().toFloatArray();
-        Numbers.assertClose(expected, output, fixture.tolerance(), "the output of " + name);
-      }
+    try (NDManager own = NDManager.newBaseManager(Device.cpu(), "PyTorch")) {
+      float[] output = model.with(name).forward(network.inputs(own)).head().toFloatArray();
+      Numbers.assertClose(expected, output, fixture.tolerance(), "the output of " + name);
+    }
+  }
+
+  /** An adapter that comes and goes either computes what it should or is not there. */
+  private void requestOrRefusal(PeftModel model, float[] expected) {
+    try {
+      request(model, PASSING, expected);
+    } catch (AdapterStateException e) {
+      Thread.yield();
     }
   }
 
   /** Adds, replaces, merges and deletes while requests run. */
-  private void change(PeftModel model, String served) {
-    model.addAdapter("passing", fixture.config());
-    randomise(model, "passing", 3);
-    try (NDManager own = NDManager.newBaseManager(Device.cpu(), "PyTorch")) {
-      model.loadStateDict("passing", model.stateDict("passing", own));
-    }
+  private void change(PeftModel model, Map<String, NDArray> passing, String served) {
+    model.addAdapter(PASSING, fixture.config(), passing);
+    model.loadStateDict(PASSING, passing);
     if (fixture.mergeable()) {
-      model.merge(AdapterSet.of("passing"), false);
+      model.merge(AdapterSet.of(PASSING), false);
       model.unmerge();
       model.merge(AdapterSet.of(served), true);
       model.unmerge();
+      model.merge(AdapterSet.of(PASSING), true);
     }
-    model.deleteAdapter("passing");
+    model.deleteAdapter(PASSING);
   }
 }

@@ -19,9 +19,9 @@ import java.util.Set;
  * @param attentionDropout {@code attention_probs_dropout_prob}
  * @param classifierDropout {@code classifier_dropout}, else {@code hidden_dropout_prob}
  * @param labels number of classes
- * @param meanPooling whether a head classifies the mean of all tokens ({@code classifier_pooling} is
- *     {@code mean}) and not what the pooler makes of the first; ModernBERT's key, which transformers
- *     does not know for BERT
+ * @param meanPooling whether a head classifies the mean of all tokens ({@code classifier_pooling}
+ *     is {@code mean}) and not what the pooler makes of the first; ModernBERT's key, which
+ *     transformers does not know for BERT
  */
 public record BertConfig(
     int vocabulary,
@@ -48,7 +48,8 @@ public record BertConfig(
    * @param config the keys of {@code config.json}
    * @param vocabulary vocabulary size where the key is absent
    * @return the values
-   * @throws io.peft4j.InvalidConfigException if a value is wrong or asks for what is not implemented
+   * @throws io.peft4j.InvalidConfigException if a value is wrong or asks for what is not
+   *     implemented
    */
   public static BertConfig read(ConfigValues config, int vocabulary) {
     config.refuse("is_decoder", "add_cross_attention", "is_encoder_decoder", "pruned_heads");

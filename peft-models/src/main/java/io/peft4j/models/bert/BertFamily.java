@@ -42,8 +42,7 @@ public final class BertFamily implements ModelFamily {
   public Network network(ConfigValues config, String architecture, Predicate<String> present) {
     boolean classifies = architecture.equals(CLASSIFIER);
     BertConfig values = BertConfig.read(config, 30522);
-    boolean pools =
-        classifies ? !values.meanPooling() : present.test("pooler.dense.weight");
+    boolean pools = classifies ? !values.meanPooling() : present.test("pooler.dense.weight");
     return new BertNetwork(values, pools, classifies);
   }
 }

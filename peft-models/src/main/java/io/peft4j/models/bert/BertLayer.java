@@ -10,7 +10,9 @@ import io.peft4j.torch.Attention;
 import io.peft4j.torch.Ops;
 import org.jspecify.annotations.Nullable;
 
-/** One layer of the encoder: attention and feed-forward, each joined with its input and normalised. */
+/**
+ * One layer of the encoder: attention and feed-forward, each joined with its input and normalised.
+ */
 final class BertLayer {
   private final BertConfig config;
   private final Linear query;

@@ -64,10 +64,7 @@ final class BertNetwork implements Network {
   public NDList forward(Pass pass, ModelInputs inputs) {
     long length = inputs.length();
     NDArray places =
-        inputs
-            .manager()
-            .arange(0, length, 1, DataType.INT64)
-            .broadcast(inputs.batch(), length);
+        inputs.manager().arange(0, length, 1, DataType.INT64).broadcast(inputs.batch(), length);
     NDArray hidden =
         encoder.forward(pass, embeddings.forward(pass, inputs, places), inputs.padding());
     if (pooler == null) {

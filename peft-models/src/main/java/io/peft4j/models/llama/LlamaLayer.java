@@ -63,8 +63,7 @@ final class LlamaLayer {
    *
    * @param mask what is added to attention scores, causality included; null for causality alone
    */
-  NDArray forward(
-      Pass pass, NDArray x, Rotary rotary, NDList rotations, @Nullable NDArray mask) {
+  NDArray forward(Pass pass, NDArray x, Rotary rotary, NDList rotations, @Nullable NDArray mask) {
     NDArray normed = inputNorm.forward(pass, x);
     NDList turned =
         rotary.rotate(query.forward(pass, normed), key.forward(pass, normed), rotations);

@@ -72,8 +72,7 @@ final class RobertaNetwork implements Network {
   @Override
   public NDList forward(Pass pass, ModelInputs inputs) {
     NDArray hidden =
-        encoder.forward(
-            pass, embeddings.forward(pass, inputs, places(inputs)), inputs.padding());
+        encoder.forward(pass, embeddings.forward(pass, inputs, places(inputs)), inputs.padding());
     if (headDense != null && headOutput != null) {
       NDArray first = dropout(pass, hidden.get(":, 0"));
       NDArray inner = dropout(pass, headDense.forward(pass, first).tanh());
