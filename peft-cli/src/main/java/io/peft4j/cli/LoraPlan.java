@@ -1,6 +1,7 @@
 package io.peft4j.cli;
 
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.InvalidConfigException;
 import io.peft4j.lora.Lora;
 import io.peft4j.lora.LoraBias;
 import io.peft4j.lora.LoraConfig;
