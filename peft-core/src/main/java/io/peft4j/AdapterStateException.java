@@ -1,8 +1,9 @@
 package io.peft4j;
 
 /**
- * A call that does not fit the state of the model or adapter: an unknown adapter name, merging while
- * another model is open over the same base, use after close, tensors that do not fit the model.
+ * A call that does not fit the state of the model or adapter: an unknown adapter name, merging
+ * while another model is open over the same base, use after close, tensors that do not fit the
+ * model.
  */
 public final class AdapterStateException extends PeftException {
   private static final long serialVersionUID = 1L;

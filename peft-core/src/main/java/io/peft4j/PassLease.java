@@ -7,8 +7,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What one pass holds until it ends: weights and adapters that stay as they are, and the order of its
- * rows.
+ * What one pass holds until it ends: weights and adapters that stay as they are, and the order of
+ * its rows.
  */
 record PassLease(Pass pass, List<Adapter> adapters, @Nullable RowOrder rows)
     implements AutoCloseable {

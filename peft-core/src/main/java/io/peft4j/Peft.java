@@ -16,8 +16,8 @@ public final class Peft {
   /**
    * Wraps a network with a new adapter, named {@value #DEFAULT_ADAPTER}, that acts and is trained.
    *
-   * @param block this project's transformer, or any initialised DJL network with float32 parameters;
-   *     it stays the caller's and must stay open as long as the model
+   * @param block this project's transformer, or any initialised DJL network with float32
+   *     parameters; it stays the caller's and must stay open as long as the model
    * @param config the adapter
    * @return the model; the caller closes it
    * @throws InvalidConfigException if the configuration does not fit the network
@@ -51,8 +51,8 @@ public final class Peft {
   /**
    * Opens a network without any adapter yet.
    *
-   * @param block this project's transformer, or any initialised DJL network with float32 parameters;
-   *     it stays the caller's and must stay open as long as the model
+   * @param block this project's transformer, or any initialised DJL network with float32
+   *     parameters; it stays the caller's and must stay open as long as the model
    * @return the model; the caller closes it
    */
   public static PeftModel open(Block block) {
@@ -63,8 +63,8 @@ public final class Peft {
    * Opens a network with a saved adapter, named {@value #DEFAULT_ADAPTER}, that acts and is not
    * trained.
    *
-   * @param block this project's transformer, or any initialised DJL network with float32 parameters;
-   *     it stays the caller's
+   * @param block this project's transformer, or any initialised DJL network with float32
+   *     parameters; it stays the caller's
    * @param directory the adapter's directory
    * @return the model; the caller closes it
    * @throws MalformedFileException if the directory is missing, damaged or of no known kind

@@ -27,9 +27,11 @@ public final class PeftView {
   /**
    * Computes the network without dropout and gradients.
    *
-   * @param inputs the network's inputs, the first dimension of each the batch; they stay the caller's
+   * @param inputs the network's inputs, the first dimension of each the batch; they stay the
+   *     caller's
    * @return the outputs, attached to the manager of the first input
-   * @throws AdapterStateException if an adapter has been deleted, or rows and batch differ in number
+   * @throws AdapterStateException if an adapter has been deleted, or rows and batch differ in
+   *     number
    */
   public NDList forward(NDList inputs) {
     return forward(inputs, ForwardMode.INFERENCE);
@@ -38,11 +40,12 @@ public final class PeftView {
   /**
    * Computes the network.
    *
-   * @param inputs the network's inputs, the first dimension of each the batch; they stay the caller's
+   * @param inputs the network's inputs, the first dimension of each the batch; they stay the
+   *     caller's
    * @param mode what the pass is for
    * @return the outputs, attached to the manager of the first input
-   * @throws AdapterStateException if an adapter has been deleted, rows and batch differ in number, or
-   *     gradients are asked for while adapters are merged
+   * @throws AdapterStateException if an adapter has been deleted, rows and batch differ in number,
+   *     or gradients are asked for while adapters are merged
    */
   public NDList forward(NDList inputs, ForwardMode mode) {
     return model.forward(inputs, adapters, mode);

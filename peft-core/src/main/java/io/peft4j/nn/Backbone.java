@@ -28,8 +28,8 @@ public interface Backbone {
   WeightStore weights();
 
   /**
-   * Computes the network with the weights and adapters of a pass. Intermediate arrays may be left to
-   * the caller's {@link ai.djl.ndarray.NDScope}.
+   * Computes the network with the weights and adapters of a pass. Intermediate arrays may be left
+   * to the caller's {@link ai.djl.ndarray.NDScope}.
    *
    * @param pass weights and adapters
    * @param inputs the inputs, the first dimension of each the batch; they stay the caller's

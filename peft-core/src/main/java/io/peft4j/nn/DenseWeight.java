@@ -37,7 +37,8 @@ public final class DenseWeight implements Weight {
   }
 
   /**
-   * A weight that closes its array when it is closed, with a choice of what products are computed in.
+   * A weight that closes its array when it is closed, with a choice of what products are computed
+   * in.
    *
    * @param array float32 array, not attached to a manager that is closed earlier
    * @param precision what {@link #linear} computes in

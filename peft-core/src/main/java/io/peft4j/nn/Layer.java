@@ -1,12 +1,12 @@
 package io.peft4j.nn;
 
 import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDArrays;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.index.NDIndex;
-import ai.djl.ndarray.NDArrays;
+import io.peft4j.nn.Pass.Segment;
 import io.peft4j.target.LayerSpec;
 import io.peft4j.target.ModelLayout;
-import io.peft4j.nn.Pass.Segment;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -64,7 +64,8 @@ public abstract class Layer {
       parts.add(
           base == null
               ? forward(pass, segment, part)
-              : adapt(pass, segment, part, weight(pass, segment), bias(pass, segment), base.get(rows)));
+              : adapt(
+                  pass, segment, part, weight(pass, segment), bias(pass, segment), base.get(rows)));
     }
     return NDArrays.concat(parts);
   }

@@ -18,9 +18,9 @@ public interface Weight extends AutoCloseable {
   Shape shape();
 
   /**
-   * The whole parameter in float32. A weight that is stored so gives the array it holds; others make
-   * one. Either way the array is not the caller's to close: open an {@link ai.djl.ndarray.NDScope}
-   * around its use, which closes what was made.
+   * The whole parameter in float32. A weight that is stored so gives the array it holds; others
+   * make one. Either way the array is not the caller's to close: open an {@link
+   * ai.djl.ndarray.NDScope} around its use, which closes what was made.
    *
    * @return float32 array of {@link #shape()}, not to be written to
    */
@@ -44,8 +44,8 @@ public interface Weight extends AutoCloseable {
   NDArray rows(NDArray ids);
 
   /**
-   * A weight that takes this one's place with other values, for example merged ones, and computes as
-   * this one does.
+   * A weight that takes this one's place with other values, for example merged ones, and computes
+   * as this one does.
    *
    * @param values float32 array of {@link #shape()}, not attached to a manager that is closed
    *     earlier; the new weight closes it

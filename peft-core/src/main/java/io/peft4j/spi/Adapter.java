@@ -16,8 +16,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * One adapter over one base: tensors, and what they do at which layer. Made by an {@link
- * AdapterBuilder}; owned by the model it was added to, freed when that model deletes it and the last
- * pass that uses it has ended.
+ * AdapterBuilder}; owned by the model it was added to, freed when that model deletes it and the
+ * last pass that uses it has ended.
  */
 public final class Adapter implements Acting {
   private final PeftConfig config;
@@ -117,8 +117,8 @@ public final class Adapter implements Acting {
   }
 
   /**
-   * How many values of {@link #parameters()} stand for parameters of the base that Hugging Face PEFT
-   * trains in place, and so does not count as added.
+   * How many values of {@link #parameters()} stand for parameters of the base that Hugging Face
+   * PEFT trains in place, and so does not count as added.
    *
    * @return number of values
    */

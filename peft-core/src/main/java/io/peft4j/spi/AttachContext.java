@@ -28,7 +28,8 @@ public final class AttachContext {
    * @param weights leased weights; the lease stays the caller's
    * @param config the adapter's configuration
    * @param manager owns the adapter's tensors
-   * @param saved state key to float32 array, or null for a new adapter; the arrays stay the caller's
+   * @param saved state key to float32 array, or null for a new adapter; the arrays stay the
+   *     caller's
    */
   public AttachContext(
       Backbone backbone,

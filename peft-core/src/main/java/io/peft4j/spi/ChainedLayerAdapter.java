@@ -15,8 +15,7 @@ record ChainedLayerAdapter(LayerAdapter first, LayerAdapter second) implements L
 
   @Override
   public NDArray mergedWeight(NDArray weight, NDArray original, float strength) {
-    return second.mergedWeight(
-        first.mergedWeight(weight, original, strength), original, strength);
+    return second.mergedWeight(first.mergedWeight(weight, original, strength), original, strength);
   }
 
   @Override

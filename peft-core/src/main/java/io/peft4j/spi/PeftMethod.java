@@ -39,8 +39,8 @@ public interface PeftMethod {
   PeftConfig readConfig(ObjectNode json);
 
   /**
-   * Makes an adapter: new tensors, or the saved ones of the context. Called without gradients, inside
-   * a scope that closes whatever it leaves behind; what is given to the builder is kept.
+   * Makes an adapter: new tensors, or the saved ones of the context. Called without gradients,
+   * inside a scope that closes whatever it leaves behind; what is given to the builder is kept.
    *
    * @param context the configuration, the base model and perhaps saved tensors
    * @param adapter takes layers and tensors

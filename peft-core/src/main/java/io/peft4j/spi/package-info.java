@@ -1,7 +1,7 @@
 /**
  * What a fine-tuning method implements. A method is a package of its own: it names a {@link
- * io.peft4j.spi.PeftMethod} in {@code META-INF/services}, which reads its configurations and attaches
- * {@link io.peft4j.nn.LayerAdapter}s to the layers it selects; no other code changes.
+ * io.peft4j.spi.PeftMethod} in {@code META-INF/services}, which reads its configurations and
+ * attaches {@link io.peft4j.nn.LayerAdapter}s to the layers it selects; no other code changes.
  */
 @NullMarked
 package io.peft4j.spi;

@@ -12,7 +12,10 @@ public enum LayerKind {
   CONV1D,
   /** Convolution over two dimensions with W [out, in / groups, kernel height, kernel width]. */
   CONV2D,
-  /** A layer with parameters that no low-rank method adapts: a norm, or one this library knows no more of. */
+  /**
+   * A layer with parameters that no low-rank method adapts: a norm, or one this library knows no
+   * more of.
+   */
   OTHER;
 
   /**

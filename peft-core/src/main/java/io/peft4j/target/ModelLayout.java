@@ -111,8 +111,8 @@ public final class ModelLayout {
   }
 
   /**
-   * Names of the parameters, tied names last; the position is the parameter's index. A tied name has
-   * an index of its own, so that adapting one of the two can leave the other as it is.
+   * Names of the parameters, tied names last; the position is the parameter's index. A tied name
+   * has an index of its own, so that adapting one of the two can leave the other as it is.
    *
    * @return the names
    */

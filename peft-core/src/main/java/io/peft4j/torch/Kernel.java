@@ -48,8 +48,8 @@ public final class Kernel {
    * Describes a kernel; nothing is compiled yet.
    *
    * @param signature parameters and result, for example {@code "x: Tensor, w: Tensor -> Tensor"}
-   * @param lines the statements, in TorchScript's serialised dialect ({@code torch.linear(x, w)}, no
-   *     operators between tensors, integers for dtypes), the last of them a return
+   * @param lines the statements, in TorchScript's serialised dialect ({@code torch.linear(x, w)},
+   *     no operators between tensors, integers for dtypes), the last of them a return
    * @return the kernel
    */
   public static Kernel of(String signature, String... lines) {

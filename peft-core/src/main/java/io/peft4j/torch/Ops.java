@@ -8,8 +8,8 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Operators that layers share. All take and give float32 unless they say otherwise, and attach their
- * result to the manager of their first argument.
+ * Operators that layers share. All take and give float32 unless they say otherwise, and attach
+ * their result to the manager of their first argument.
  */
 public final class Ops {
   private static final Kernel ADD_PRODUCT =
@@ -20,8 +20,7 @@ public final class Ops {
       Kernel.of("x: Tensor -> Tensor", "return torch.to(x, 15)");
   private static final Kernel LINEAR_BFLOAT16 =
       Kernel.of(
-          "x: Tensor, w: Tensor -> Tensor",
-          "return torch.to(torch.linear(torch.to(x, 15), w), 6)");
+          "x: Tensor, w: Tensor -> Tensor", "return torch.to(torch.linear(torch.to(x, 15), w), 6)");
   private static final Kernel LINEAR_BIAS_BFLOAT16 =
       Kernel.of(
           "x: Tensor, w: Tensor, b: Tensor -> Tensor",
@@ -84,8 +83,7 @@ public final class Ops {
    * @param scaling scalar
    * @return [..., out]
    */
-  public static NDArray addLowRank(
-      NDArray y, NDArray x, NDArray a, NDArray b, NDArray scaling) {
+  public static NDArray addLowRank(NDArray y, NDArray x, NDArray a, NDArray b, NDArray scaling) {
     return ADD_PRODUCT.call(y, x, a, b, scaling);
   }
 

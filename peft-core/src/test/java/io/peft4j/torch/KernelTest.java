@@ -31,8 +31,7 @@ final class KernelTest {
       w.setRequiresGradient(true);
       NDArray y = LINEAR.call(x, w);
       assertArrayEquals(new float[] {1, 2, 3, 3, 4, 7}, y.toFloatArray());
-      JniUtils.backward(
-          (PtNDArray) y.sum(), (PtNDArray) manager.create(1f), false, false);
+      JniUtils.backward((PtNDArray) y.sum(), (PtNDArray) manager.create(1f), false, false);
       assertArrayEquals(new float[] {4, 6, 4, 6, 4, 6}, w.getGradient().toFloatArray());
     }
   }
@@ -41,8 +40,7 @@ final class KernelTest {
   void returnsSeveralResults() {
     Kernel kernel =
         Kernel.of(
-            "x: Tensor -> Tuple[Tensor, Tensor]",
-            "return (torch.add(x, x), torch.mul(x, x))");
+            "x: Tensor -> Tuple[Tensor, Tensor]", "return (torch.add(x, x), torch.mul(x, x))");
     try (NDManager manager = NDManager.newBaseManager("PyTorch")) {
       NDList results = kernel.callMany(manager.create(new float[] {3}));
       assertEquals(2, results.size());

@@ -63,8 +63,7 @@ public final class AdapterService implements AutoCloseable {
     this.tokenizer = tokenizer;
     this.labels = List.copyOf(labels);
     threads = Executors.newFixedThreadPool(Runtime.getRuntime().availableProcessors());
-    server =
-        HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), port), 0);
+    server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), port), 0);
     server.setExecutor(threads);
     server.createContext("/classify", exchange -> answer(exchange, this::classify));
     server.createContext("/adapters", exchange -> answer(exchange, this::adapters));

@@ -81,7 +81,8 @@ final class FrozenHead {
       scope.suppressNotUsedWarning();
       NDArray logits = forward(new NDList(features(manager, encoder, texts))).head();
       long[] likeliest = logits.argMax(1).toLongArray();
-      return texts.accuracy(IntStream.range(0, likeliest.length).map(i -> (int) likeliest[i]).toArray());
+      return texts.accuracy(
+          IntStream.range(0, likeliest.length).map(i -> (int) likeliest[i]).toArray());
     }
   }
 
@@ -113,8 +114,7 @@ final class FrozenHead {
   private static BatchSource shuffled(
       NDManager manager, NDArray features, ClassificationBatches texts) {
     return epoch -> {
-      List<Integer> order =
-          new ArrayList<>(IntStream.range(0, texts.size()).boxed().toList());
+      List<Integer> order = new ArrayList<>(IntStream.range(0, texts.size()).boxed().toList());
       Collections.shuffle(order, new Random(epoch));
       return IntStream.iterate(0, start -> start < order.size(), start -> start + BATCH_SIZE)
           .mapToObj(start -> order.subList(start, Math.min(start + BATCH_SIZE, order.size())))

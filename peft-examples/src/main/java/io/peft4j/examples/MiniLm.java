@@ -41,8 +41,7 @@ final class MiniLm {
         ClassificationBatches.builder().batchSize(batchSize).seed(1);
     try (InputStream json = MiniLm.class.getClassLoader().getResourceAsStream(TOKENIZER);
         Tokenizer tokenizer = Tokenizer.load(json)) {
-      List<long[]> ids =
-          tokenizer.ids(texts.stream().map(LabelledText::text).toList(), LONGEST);
+      List<long[]> ids = tokenizer.ids(texts.stream().map(LabelledText::text).toList(), LONGEST);
       for (int i = 0; i < texts.size(); i++) {
         batches.add(ids.get(i), texts.get(i).label());
       }

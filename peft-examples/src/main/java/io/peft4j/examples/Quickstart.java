@@ -29,8 +29,8 @@ import java.util.Map;
  * thing it describes, and shows that the adapter can be saved, loaded and merged.
  *
  * <p>Three accuracies on glosses of synsets that training never saw: of a head that knows nothing,
- * of a head trained on the frozen encoder (the honest baseline), and of LoRA with its own head, which
- * begins where that one ended.
+ * of a head trained on the frozen encoder (the honest baseline), and of LoRA with its own head,
+ * which begins where that one ended.
  *
  * <p>Takes one optional argument, the directory for the adapter and the picture of the loss.
  */

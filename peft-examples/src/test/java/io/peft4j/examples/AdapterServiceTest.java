@@ -65,8 +65,7 @@ final class AdapterServiceTest {
       throws Exception {
     return HttpClient.newHttpClient()
         .send(
-            HttpRequest.newBuilder(
-                    URI.create("http://localhost:" + service.port() + path))
+            HttpRequest.newBuilder(URI.create("http://localhost:" + service.port() + path))
                 .method(method, BodyPublishers.ofString(body))
                 .build(),
             BodyHandlers.ofString());
@@ -96,8 +95,7 @@ final class AdapterServiceTest {
         call("PUT", "/adapters/second", "{\"directory\": \"" + directory + "\"}");
     assertEquals(200, loaded.statusCode(), loaded.body());
     assertTrue(loaded.body().contains("second"));
-    String first =
-        call("POST", "/classify", "{\"text\": \"oak\", \"adapter\": \"loud\"}").body();
+    String first = call("POST", "/classify", "{\"text\": \"oak\", \"adapter\": \"loud\"}").body();
     assertEquals(
         first, call("POST", "/classify", "{\"text\": \"oak\", \"adapter\": \"second\"}").body());
     assertEquals("[\"loud\"]", call("DELETE", "/adapters/second", "").body());

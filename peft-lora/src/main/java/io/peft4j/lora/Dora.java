@@ -49,7 +49,8 @@ final class Dora {
   /** strength·((m/‖·‖ − 1)·base + m/‖·‖·s·B·A·x), to be added to the layer's output. */
   static NDArray effect(NDArray base, NDArray x, NDArray ratio, LowRank factors, float strength) {
     NDArray zero = base.mul(ratio.sub(1));
-    NDArray low = Ops.linear(Ops.linear(x, factors.a(), null).mul(factors.scaling()), factors.b(), null);
+    NDArray low =
+        Ops.linear(Ops.linear(x, factors.a(), null).mul(factors.scaling()), factors.b(), null);
     NDArray effect = zero.add(low.mul(ratio));
     return strength == 1 ? effect : effect.mul(strength);
   }

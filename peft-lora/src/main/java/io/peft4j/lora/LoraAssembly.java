@@ -24,8 +24,8 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Puts an adapter together from tensors, new or loaded, under PEFT's state keys, and knows how it is
- * saved.
+ * Puts an adapter together from tensors, new or loaded, under PEFT's state keys, and knows how it
+ * is saved.
  */
 final class LoraAssembly {
   /** The layers whose base weight PEFT saves beside an adapter of theirs. */
@@ -120,10 +120,10 @@ final class LoraAssembly {
   /** DoRA's m begins as the norms of W + ΔW. */
   private NDArray magnitude(LayerSpec layer, LowRank factors) {
     NDArray weight = context.weight(layer).dense();
-    boolean rows = layer.kind() == LayerKind.LINEAR_TRANSPOSED || layer.kind() == LayerKind.EMBEDDING;
+    boolean rows =
+        layer.kind() == LayerKind.LINEAR_TRANSPOSED || layer.kind() == LayerKind.EMBEDDING;
     NDArray straight = rows ? weight.transpose() : weight;
-    NDArray norms =
-        Dora.norms(straight.add(factors.delta().reshape(straight.getShape())));
+    NDArray norms = Dora.norms(straight.add(factors.delta().reshape(straight.getShape())));
     if (layer.kind() == LayerKind.CONV1D || layer.kind() == LayerKind.CONV2D) {
       long[] shape = layer.weight().getShape().clone();
       Arrays.fill(shape, 1);
@@ -138,8 +138,7 @@ final class LoraAssembly {
       LayerSpec layer, List<Integer> tokens, NDArray rows, List<LayerSpec> tied, String reason) {
     long[] indexes = tokens.stream().mapToLong(Integer::longValue).toArray();
     NDArray index = adapter.keep(context.manager().create(indexes));
-    NDArray own =
-        adapter.parameter(key(layer, "token_adapter.trainable_tokens_delta"), rows);
+    NDArray own = adapter.parameter(key(layer, "token_adapter.trainable_tokens_delta"), rows);
     adapter.at(layer, new TokenRows(index, own, layer.kind() != LayerKind.EMBEDDING), reason);
     for (LayerSpec other : tied) {
       adapter.at(other, new TokenRows(index, own, true), reason + ", tied to " + layer.path());
@@ -222,8 +221,8 @@ final class LoraAssembly {
   }
 
   /**
-   * Plain LoRA of twice the rank and the same scaling: A' = [A; A₀], B' = [B, −B₀], with zeros where
-   * a layer, as an embedding does, began with nothing of the base.
+   * Plain LoRA of twice the rank and the same scaling: A' = [A; A₀], B' = [B, −B₀], with zeros
+   * where a layer, as an embedding does, began with nothing of the base.
    */
   private static void convert(Begun layer, Map<String, NDArray> tensors) {
     NDArray a = Objects.requireNonNull(tensors.get(layer.a()));

@@ -262,7 +262,8 @@ public final class LoraConfigBuilder {
    * Finishes the configuration.
    *
    * @return the configuration
-   * @throws io.peft4j.InvalidConfigException if a value is out of range or two contradict each other
+   * @throws io.peft4j.InvalidConfigException if a value is out of range or two contradict each
+   *     other
    */
   public LoraConfig build() {
     return new LoraConfig(json.deepCopy());

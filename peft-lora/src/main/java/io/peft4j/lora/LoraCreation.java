@@ -71,7 +71,12 @@ final class LoraCreation {
     int rank = config.rank(layer.path());
     Factors factors =
         LoraInitializer.initialize(
-            init, layer, context.weight(layer), rank, config.scaling(layer.path()), context.manager());
+            init,
+            layer,
+            context.weight(layer),
+            rank,
+            config.scaling(layer.path()),
+            context.manager());
     boolean begins = init.takesFromBase() && layer.kind().isLinear();
     Factors initial =
         begins ? new Factors(assembly.own(factors.a()), assembly.own(factors.b())) : null;
@@ -117,9 +122,7 @@ final class LoraCreation {
   }
 
   private List<String> parametersOf(String module) {
-    return layout.parameterNames().stream()
-        .filter(name -> name.startsWith(module + "."))
-        .toList();
+    return layout.parameterNames().stream().filter(name -> name.startsWith(module + ".")).toList();
   }
 
   private NDArray copyOf(String parameter) {
@@ -144,11 +147,11 @@ final class LoraCreation {
       }
       String module = saved.get(name);
       if (module == null) {
-        String key =
-            isAdapted ? name.substring(0, name.length() - 4) + "base_layer.bias" : name;
+        String key = isAdapted ? name.substring(0, name.length() - 4) + "base_layer.bias" : name;
         assembly.copy(name, key, copyOf(name), true);
       } else {
-        // PEFT's file has such a bias three times: the copy twice, and the base's own. Inside a head
+        // PEFT's file has such a bias three times: the copy twice, and the base's own. Inside a
+        // head
         // of several layers the adapter's name stays in the key.
         String rest = name.substring(module.length());
         String adapterName = rest.lastIndexOf('.') > 0 ? "." + Peft.DEFAULT_ADAPTER : "";

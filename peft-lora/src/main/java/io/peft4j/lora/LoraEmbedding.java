@@ -7,8 +7,8 @@ import io.peft4j.torch.Kernel;
 import org.jspecify.annotations.Nullable;
 
 /**
- * LoRA at an embedding: row i of W [count, dimension] becomes W[i] + s·B·A[:, i], with A [rank, count]
- * and B [dimension, rank]. Dropout does not act here, as in PEFT.
+ * LoRA at an embedding: row i of W [count, dimension] becomes W[i] + s·B·A[:, i], with A [rank,
+ * count] and B [dimension, rank]. Dropout does not act here, as in PEFT.
  */
 final class LoraEmbedding implements LayerAdapter {
   private static final Kernel LOOK_UP =

@@ -10,8 +10,8 @@ import java.util.Locale;
  * How the matrices of a new adapter begin: {@code init_lora_weights}.
  *
  * @param kind the rule
- * @param iterations power iterations of the randomized singular value decomposition; 0 for the exact
- *     one, and for other kinds
+ * @param iterations power iterations of the randomized singular value decomposition; 0 for the
+ *     exact one, and for other kinds
  */
 public record LoraInitialization(Kind kind, int iterations) {
 
@@ -28,7 +28,9 @@ public record LoraInitialization(Kind kind, int iterations) {
      * gives up that part, here by subtracting what A and B began with: the output is the base's.
      */
     PISSA,
-    /** The first columns and rows of the QR decomposition of the base's weight, taken off likewise. */
+    /**
+     * The first columns and rows of the QR decomposition of the base's weight, taken off likewise.
+     */
     OLORA,
     /** A and B from the even and odd rows of one random orthogonal matrix, so that B·A is zero. */
     ORTHOGONAL

@@ -86,8 +86,15 @@ final class LoraKeys {
     json.putObject("loftq_config");
     for (String key :
         new String[] {
-          "auto_mapping", "base_model_name_or_path", "exclude_modules", "layers_pattern",
-          "layers_to_transform", "modules_to_save", "revision", "target_modules", "task_type",
+          "auto_mapping",
+          "base_model_name_or_path",
+          "exclude_modules",
+          "layers_pattern",
+          "layers_to_transform",
+          "modules_to_save",
+          "revision",
+          "target_modules",
+          "task_type",
           "trainable_token_indices"
         }) {
       json.putNull(key);
@@ -277,7 +284,10 @@ final class LoraKeys {
       value
           .properties()
           .forEach(
-              entry -> indices.put(entry.getKey(), integers(key + " '" + entry.getKey() + "'", entry.getValue())));
+              entry ->
+                  indices.put(
+                      entry.getKey(),
+                      integers(key + " '" + entry.getKey() + "'", entry.getValue())));
     } else if (!value.isNull()) {
       indices.put("", integers(key, value));
     }

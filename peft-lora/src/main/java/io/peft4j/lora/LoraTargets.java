@@ -41,8 +41,7 @@ final class LoraTargets {
             .modulesToSave(modulesToSave(config))
             .pattern(config.rankPattern())
             .pattern(config.alphaPattern())
-            .sequenceClassification(
-                config.taskType().filter(TaskType.SEQ_CLS::equals).isPresent());
+            .sequenceClassification(config.taskType().filter(TaskType.SEQ_CLS::equals).isPresent());
     config.excludeModules().ifPresent(selection::exclude);
     return selection.build();
   }

@@ -29,8 +29,7 @@ final class TokenRows implements LayerAdapter {
           "return torch.index_copy(w, 0, indexes, rows)");
 
   private static final Kernel SELECT =
-      Kernel.of(
-          "w: Tensor, indexes: Tensor -> Tensor", "return torch.index_select(w, 0, indexes)");
+      Kernel.of("w: Tensor, indexes: Tensor -> Tensor", "return torch.index_select(w, 0, indexes)");
 
   private final NDArray indexes;
   private final NDArray rows;

@@ -59,10 +59,8 @@ final class AdapterGoldenTest {
       Map<String, NDArray> io = Golden.tensors(manager, directory.resolve("io.safetensors"));
       NDList inputs = Golden.inputs(io);
       try (PeftModel model = PeftModel.load(base, directory)) {
-        Golden.assertClose(
-            io.get("base"), model.with().forward(inputs).head(), TOLERANCE, "base");
-        Golden.assertClose(
-            io.get("output"), model.forward(inputs).head(), TOLERANCE, "output");
+        Golden.assertClose(io.get("base"), model.with().forward(inputs).head(), TOLERANCE, "base");
+        Golden.assertClose(io.get("output"), model.forward(inputs).head(), TOLERANCE, "output");
         roundTrip(model, directory, config);
         merge(model, inputs, io, description);
       }
@@ -93,8 +91,7 @@ final class AdapterGoldenTest {
 
   /** PEFT to here to PEFT: the tensor file keeps its bytes, the configuration its content. */
   private void roundTrip(PeftModel model, Path directory, ObjectNode config) throws IOException {
-    boolean converted =
-        config.path("init_lora_weights").asText().matches("pissa.*|olora");
+    boolean converted = config.path("init_lora_weights").asText().matches("pissa.*|olora");
     Path saved = temporary.resolve(directory.getFileName());
     model.save(saved, Peft.DEFAULT_ADAPTER);
     if (converted) {

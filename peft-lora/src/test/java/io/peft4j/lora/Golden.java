@@ -52,7 +52,9 @@ final class Golden {
     return new NDList(ids, mask);
   }
 
-  /** Asserts that two arrays are equal within a tolerance relative to the largest expected value. */
+  /**
+   * Asserts that two arrays are equal within a tolerance relative to the largest expected value.
+   */
   static void assertClose(NDArray expected, NDArray actual, double tolerance, String what) {
     assertTrue(
         expected.getShape().equals(actual.getShape()),

@@ -25,8 +25,8 @@ import org.junit.jupiter.api.TestFactory;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
- * Adapters made here from the arguments that PEFT was given: saved, they have PEFT's tensors by name
- * and shape, and PEFT's configuration.
+ * Adapters made here from the arguments that PEFT was given: saved, they have PEFT's tensors by
+ * name and shape, and PEFT's configuration.
  */
 final class NewAdapterGoldenTest {
   @TempDir Path temporary;

@@ -18,7 +18,9 @@ import java.util.Map;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Several adapters that PEFT made over one base: alone, together, weighted, and mixed in a batch. */
+/**
+ * Several adapters that PEFT made over one base: alone, together, weighted, and mixed in a batch.
+ */
 final class SeveralAdaptersGoldenTest {
   private static final double TOLERANCE = 1e-5;
 

@@ -128,14 +128,14 @@ final class StockNetworkTest {
     Block mlp = mlp();
     List<float[]> before = values(mlp);
     try (PeftModel peft =
-            Peft.wrap(mlp, LoraConfig.builder().rank(4).targetModules(Targets.allLinear()).build());
+            Peft.wrap(
+                mlp, LoraConfig.builder().rank(4).targetModules(Targets.allLinear()).build());
         Model model = Model.newInstance("wrapped", Device.cpu(), "PyTorch")) {
       model.setBlock(peft.block());
       DefaultTrainingConfig config =
           new DefaultTrainingConfig(Loss.softmaxCrossEntropyLoss())
               .optDevices(new Device[] {Device.cpu()})
-              .optOptimizer(
-                  Optimizer.adam().optLearningRateTracker(Tracker.fixed(0.02f)).build());
+              .optOptimizer(Optimizer.adam().optLearningRateTracker(Tracker.fixed(0.02f)).build());
       NDArray x = manager.randomNormal(new Shape(32, 12));
       NDArray labels = x.get(":, :5").argMax(1);
       float first = 0;
@@ -145,9 +145,7 @@ final class StockNetworkTest {
         for (int step = 0; step < 60; step++) {
           try (GradientCollector collector = trainer.newGradientCollector()) {
             NDArray loss =
-                trainer
-                    .getLoss()
-                    .evaluate(new NDList(labels), trainer.forward(new NDList(x)));
+                trainer.getLoss().evaluate(new NDList(labels), trainer.forward(new NDList(x)));
             collector.backward(loss);
             last = loss.getFloat();
             first = step == 0 ? last : first;
@@ -211,19 +209,25 @@ final class StockNetworkTest {
     LoraConfig config =
         LoraConfig.builder().rank(2).useDora(true).targetModules("01Conv1d").build();
     try (PeftModel model = Peft.wrap(block, config)) {
-      assertArrayEquals(
-          model.with().forward(x).head().toFloatArray(), forward(model, x), 1e-5f);
+      assertArrayEquals(model.with().forward(x).head().toFloatArray(), forward(model, x), 1e-5f);
     }
   }
 
   @Test
   void embeddingsOfABertBlock() {
-    BertBlock bert = BertBlock.builder().micro().optMaxSequenceLength(5).setTokenDictionarySize(50).build();
+    BertBlock bert =
+        BertBlock.builder().micro().optMaxSequenceLength(5).setTokenDictionarySize(50).build();
     bert.initialize(
-        manager, DataType.FLOAT32, new Shape(2, 5), new Shape(2, 5), new Shape(2, 5), new Shape(2, 5));
+        manager,
+        DataType.FLOAT32,
+        new Shape(2, 5),
+        new Shape(2, 5),
+        new Shape(2, 5),
+        new Shape(2, 5));
     NDArray ids = manager.create(new long[] {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, new Shape(2, 5));
     NDList x =
-        new NDList(ids, manager.zeros(new Shape(2, 5), DataType.INT64), manager.ones(new Shape(2, 5)));
+        new NDList(
+            ids, manager.zeros(new Shape(2, 5), DataType.INT64), manager.ones(new Shape(2, 5)));
     LoraConfig config =
         LoraConfig.builder()
             .rank(2)
