@@ -22,7 +22,7 @@ import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
 
 /** Rows are put side by side by adapter, and back. */
-final class RowOrderProperties {
+final class RowOrderPropertyTest {
   private static final ModelLayout LAYOUT =
       ModelLayout.builder("test").parameter("p", new Shape(1)).build();
 

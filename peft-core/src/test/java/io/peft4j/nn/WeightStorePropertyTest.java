@@ -19,7 +19,7 @@ import org.jspecify.annotations.Nullable;
 /**
  * Any order of calls: no weight is freed while somebody may use it, and all of them are in the end.
  */
-final class WeightStoreProperties {
+final class WeightStorePropertyTest {
   private static final int WEIGHTS = 3;
   private static final Shape SHAPE = new Shape(1, 1);
 
