@@ -50,7 +50,8 @@ public final class AdapterSet {
   }
 
   /**
-   * This set and one more adapter, whose effect is multiplied by a strength.
+   * This set and one more adapter, whose effect is multiplied by a strength. Copies of parameters
+   * that it brings (modules to save, trained biases) act whole whatever the strength, as in PEFT.
    *
    * @param name adapter name, not in this set yet
    * @param strength finite factor; negative takes the effect away

@@ -9,6 +9,7 @@ import ai.djl.nn.Block;
 import io.peft4j.nn.Backbone;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.Pass.Segment;
+import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.nn.WeightStore;
 import io.peft4j.spi.Adapter;
@@ -101,7 +102,7 @@ public final class PeftModel implements AutoCloseable {
    */
   public void addAdapter(String name, PeftConfig config) {
     checkFree(name);
-    install(name, PeftMethods.of(config), config, null, false);
+    install(name, PeftMethods.of(config), config, null, null);
   }
 
   /**
@@ -117,7 +118,7 @@ public final class PeftModel implements AutoCloseable {
     PeftMethod method = PeftMethods.of(directory);
     try (SavedAdapter saved = method.read(directory);
         NDManager tensors = NDManager.newBaseManager(backbone.device(), "PyTorch")) {
-      install(name, method, saved.config(), saved.tensors(tensors), false);
+      install(name, method, saved.config(), saved.tensors(tensors), null);
     }
   }
 
@@ -131,7 +132,7 @@ public final class PeftModel implements AutoCloseable {
    */
   public void addAdapter(String name, PeftConfig config, Map<String, NDArray> tensors) {
     checkFree(name);
-    install(name, PeftMethods.of(config), config, tensors, false);
+    install(name, PeftMethods.of(config), config, tensors, null);
   }
 
   /**
@@ -218,7 +219,7 @@ public final class PeftModel implements AutoCloseable {
       PeftMethod method,
       PeftConfig config,
       @Nullable Map<String, NDArray> tensors,
-      boolean replace) {
+      @Nullable Adapter replaced) {
     NDManager owner = NDManager.newBaseManager(backbone.device(), "PyTorch");
     Adapter adapter;
     try (GradMode off = GradMode.off();
@@ -233,7 +234,7 @@ public final class PeftModel implements AutoCloseable {
       throw e;
     }
     synchronized (lock) {
-      if (closed || adapters.contains(name) != replace) {
+      if (closed || (adapters.contains(name) ? adapters.get(name) : null) != replaced) {
         adapter.release();
         throw new AdapterStateException(
             closed ? "the model has been closed" : "adapter '" + name + "' changed meanwhile");
@@ -481,33 +482,70 @@ public final class PeftModel implements AutoCloseable {
     if (!set.rows().isEmpty()) {
       throw new AdapterStateException("adapters that are chosen by row cannot be merged");
     }
+    // Computed outside the lock, so that requests go on meanwhile.
+    List<Adapter> held;
+    Segment segment;
+    WeightSnapshot weights;
     synchronized (lock) {
-      if (closed) {
-        throw new AdapterStateException("the model has been closed");
-      }
-      adapters.check(set);
-      if (merged != null) {
-        if (merged.set().equals(set)) {
-          return;
-        }
-        throw new AdapterStateException(
-            "adapters " + merged.set() + " are merged already: unmerge before merging " + set);
-      }
-      if (set.isNone()) {
+      if (isMergedOrNothing(set)) {
         return;
       }
-      if (backbone.weights().wrappers() > 1) {
-        throw new AdapterStateException(
-            "another model is open over the same base: close it before merging");
+      segment = adapters.segment(set);
+      weights = backbone.weights().lease();
+      held = adapters.lease(set);
+    }
+    try {
+      install(set, held, Merger.merge(layout(), weights, segment, safe));
+    } finally {
+      held.forEach(Adapter::release);
+      weights.close();
+    }
+  }
+
+  private void install(AdapterSet set, List<Adapter> held, Map<Integer, Weight> result) {
+    boolean installed = false;
+    try {
+      synchronized (lock) {
+        if (isMergedOrNothing(set)) {
+          return;
+        }
+        if (!held.equals(set.names().stream().map(adapters::get).toList())) {
+          throw new AdapterStateException("adapters " + set + " were replaced while being merged");
+        }
+        synchronized (backbone.weights()) {
+          checkAlone();
+          merged = new Merged(set, backbone.weights().replace(result));
+        }
+        installed = true;
       }
-      try (WeightSnapshot weights = backbone.weights().lease()) {
-        merged =
-            new Merged(
-                set,
-                backbone
-                    .weights()
-                    .replace(Merger.merge(layout(), weights, adapters.segment(set), safe)));
+    } finally {
+      if (!installed) {
+        result.values().forEach(Weight::close);
       }
+    }
+  }
+
+  /** Whether there is nothing to do; refuses what cannot be done. */
+  private boolean isMergedOrNothing(AdapterSet set) {
+    if (closed) {
+      throw new AdapterStateException("the model has been closed");
+    }
+    adapters.check(set);
+    if (merged == null) {
+      checkAlone();
+      return set.isNone();
+    }
+    if (!merged.set().equals(set)) {
+      throw new AdapterStateException(
+          "adapters " + merged.set() + " are merged already: unmerge before merging " + set);
+    }
+    return true;
+  }
+
+  private void checkAlone() {
+    if (backbone.weights().wrappers() > 1) {
+      throw new AdapterStateException(
+          "another model is open over the same base: close it before merging");
     }
   }
 
@@ -586,15 +624,16 @@ public final class PeftModel implements AutoCloseable {
   public void loadStateDict(String name, Map<String, NDArray> tensors) {
     PeftMethod method;
     PeftConfig config;
+    Adapter replaced;
     synchronized (lock) {
-      Adapter adapter = adapters.get(name);
+      replaced = adapters.get(name);
       if (isMerged(name)) {
         throw new AdapterStateException("adapter '" + name + "' is merged: unmerge first");
       }
-      method = PeftMethods.of(adapter.config());
-      config = AdapterStates.config(adapter, method);
+      method = PeftMethods.of(replaced.config());
+      config = AdapterStates.config(replaced, method);
     }
-    install(name, method, config, tensors, true);
+    install(name, method, config, tensors, replaced);
   }
 
   /**

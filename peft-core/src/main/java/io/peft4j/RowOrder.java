@@ -5,6 +5,7 @@ import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
 import io.peft4j.nn.Pass.Segment;
 import io.peft4j.spi.Adapter;
+import io.peft4j.torch.Ops;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -65,7 +66,7 @@ final class RowOrder {
     NDList taken = new NDList(arrays.size());
     for (NDArray array : arrays) {
       NDManager manager = array.getManager();
-      try (NDArray index = manager.create(order)) {
+      try (NDArray index = Ops.engineOwned(manager.create(order))) {
         NDArray rows = array.get(index);
         rows.setName(array.getName());
         taken.add(rows);

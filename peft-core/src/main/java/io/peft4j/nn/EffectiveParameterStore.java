@@ -51,9 +51,7 @@ final class EffectiveParameterStore extends ParameterStore {
     if (effective != null) {
       return effective;
     }
-    NDArray own = weights.weight(index).dense();
-    // The frozen base takes no part in the backward pass, whatever DJL thinks of its parameters.
-    return own.hasGradient() ? own.stopGradient() : own;
+    return EffectiveWeights.frozen(weights.weight(index).dense());
   }
 
   private @Nullable NDArray effective(String name, int index, @Nullable LayerSpec layer) {

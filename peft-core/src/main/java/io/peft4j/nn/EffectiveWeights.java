@@ -29,7 +29,7 @@ public final class EffectiveWeights {
     if (!segment.acts(layer.slot())) {
       return override;
     }
-    NDArray original = override == null ? weights.weight(index).dense() : override;
+    NDArray original = override == null ? frozen(weights.weight(index).dense()) : override;
     NDArray result = original;
     for (int i = 0; i < segment.adapters().size(); i++) {
       LayerAdapter adapter = segment.adapters().get(i).layer(layer.slot());
@@ -54,7 +54,8 @@ public final class EffectiveWeights {
       ModelLayout layout, WeightSnapshot weights, Segment segment, LayerSpec layer) {
     int index = layer.bias() ? layout.parameterIndex(layer.biasName()) : -1;
     NDArray override = segment.override(index);
-    NDArray original = override != null || index < 0 ? override : weights.weight(index).dense();
+    NDArray original =
+        override != null || index < 0 ? override : frozen(weights.weight(index).dense());
     NDArray result = original;
     for (int i = 0; i < segment.adapters().size(); i++) {
       LayerAdapter adapter = segment.adapters().get(i).layer(layer.slot());
@@ -63,5 +64,10 @@ public final class EffectiveWeights {
       }
     }
     return result == original ? override : result;
+  }
+
+  /** The frozen base takes no part in the backward pass, whatever DJL thinks of its parameters. */
+  static NDArray frozen(NDArray array) {
+    return array.hasGradient() ? array.stopGradient() : array;
   }
 }

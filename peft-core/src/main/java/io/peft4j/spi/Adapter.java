@@ -2,6 +2,7 @@ package io.peft4j.spi;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
+import io.peft4j.AdapterStateException;
 import io.peft4j.PeftConfig;
 import io.peft4j.nn.Acting;
 import io.peft4j.nn.LayerAdapter;
@@ -154,8 +155,15 @@ public final class Adapter implements Acting {
     }
   }
 
-  /** Begins a lease: the tensors stay until it ends. */
+  /**
+   * Begins a lease: the tensors stay until it ends.
+   *
+   * @throws AdapterStateException if the adapter has been deleted and freed
+   */
   public synchronized void retain() {
+    if (leases == 0) {
+      throw new AdapterStateException("the adapter has been deleted");
+    }
     leases++;
   }
 

@@ -1,6 +1,8 @@
 package io.peft4j.torch;
 
 import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.types.DataType;
+import ai.djl.ndarray.types.Shape;
 import ai.djl.pytorch.engine.PtNDArray;
 import ai.djl.pytorch.jni.JniUtils;
 import java.util.Map;
@@ -136,6 +138,35 @@ public final class Ops {
    */
   public static NDArray siluProduct(NDArray x, NDArray y) {
     return SILU_PRODUCT.call(x, y);
+  }
+
+  /**
+   * The same values in memory of the engine's own. An array made from Java values is a view of a
+   * Java buffer that goes when the array is closed, while a backward pass may still need the
+   * tensor.
+   *
+   * @param array an array made by {@code manager.create}; closed
+   * @return the values, attached to the same manager
+   */
+  public static NDArray engineOwned(NDArray array) {
+    try (array) {
+      return array.duplicate();
+    }
+  }
+
+  /**
+   * Multiplies by a number in a way that a backward pass can rely on: the number lies in memory of
+   * the engine's own.
+   *
+   * @param x any shape
+   * @param factor the number
+   * @return x times the number; x itself for 1
+   */
+  public static NDArray scale(NDArray x, float factor) {
+    if (factor == 1) {
+      return x;
+    }
+    return x.mul(x.getManager().full(new Shape(), factor, DataType.FLOAT32));
   }
 
   /**

@@ -52,6 +52,6 @@ final class Dora {
     NDArray low =
         Ops.linear(Ops.linear(x, factors.a(), null).mul(factors.scaling()), factors.b(), null);
     NDArray effect = zero.add(low.mul(ratio));
-    return strength == 1 ? effect : effect.mul(strength);
+    return Ops.scale(effect, strength);
   }
 }

@@ -4,6 +4,7 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDArrays;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.types.DataType;
+import ai.djl.ndarray.types.Shape;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.nn.Weight;
@@ -14,6 +15,7 @@ import io.peft4j.state.PeftDirectory;
 import io.peft4j.target.LayerKind;
 import io.peft4j.target.LayerSpec;
 import io.peft4j.target.ModelLayout;
+import io.peft4j.torch.Ops;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -84,7 +86,8 @@ final class LoraAssembly {
     NDArray a = adapter.parameter(keyA(layer), tensors.a());
     NDArray b = adapter.parameter(keyB(layer), tensors.b());
     double s = config.scaling(layer.path(), a.getShape().get(0));
-    NDArray scaling = adapter.keep(context.manager().create((float) s));
+    NDArray scaling =
+        adapter.keep(context.manager().full(new Shape(), (float) s, DataType.FLOAT32));
     LowRank factors = new LowRank(a, b, initial, scaling, s);
     if (initial != null) {
       adapter.keep(initial.a());
@@ -137,7 +140,7 @@ final class LoraAssembly {
   void tokenRows(
       LayerSpec layer, List<Integer> tokens, NDArray rows, List<LayerSpec> tied, String reason) {
     long[] indexes = tokens.stream().mapToLong(Integer::longValue).toArray();
-    NDArray index = adapter.keep(context.manager().create(indexes));
+    NDArray index = adapter.keep(Ops.engineOwned(context.manager().create(indexes)));
     NDArray own = adapter.parameter(key(layer, "token_adapter.trainable_tokens_delta"), rows);
     adapter.at(layer, new TokenRows(index, own, layer.kind() != LayerKind.EMBEDDING), reason);
     for (LayerSpec other : tied) {

@@ -4,6 +4,7 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.nn.LayerAdapter;
 import io.peft4j.nn.LayerCall;
+import io.peft4j.torch.Ops;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
@@ -45,7 +46,7 @@ final class LoraConvolution implements LayerAdapter {
       NDArray ratio = magnitude.flatten().div(Dora.norms(adapted)).reshape(new Shape(column));
       delta = adapted.mul(ratio).sub(original);
     }
-    return weight.add(strength == 1 ? delta : delta.mul(strength));
+    return weight.add(Ops.scale(delta, strength));
   }
 
   @Override

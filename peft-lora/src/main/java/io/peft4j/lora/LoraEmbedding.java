@@ -4,6 +4,7 @@ import ai.djl.ndarray.NDArray;
 import io.peft4j.nn.LayerAdapter;
 import io.peft4j.nn.LayerCall;
 import io.peft4j.torch.Kernel;
+import io.peft4j.torch.Ops;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -42,7 +43,7 @@ final class LoraEmbedding implements LayerAdapter {
       NDArray ratio = ratio(call.weight().dense(), factors.delta());
       low = call.baseOutput().mul(ratio.sub(1)).add(low.mul(ratio));
     }
-    return output.add(call.strength() == 1 ? low : low.mul(call.strength()));
+    return output.add(Ops.scale(low, call.strength()));
   }
 
   @Override
@@ -52,7 +53,7 @@ final class LoraEmbedding implements LayerAdapter {
     if (magnitude != null) {
       change = original.add(change).mul(ratio(original, delta)).sub(original);
     }
-    return weight.add(strength == 1 ? change : change.mul(strength));
+    return weight.add(Ops.scale(change, strength));
   }
 
   /** m / ‖W + ΔW‖, the norm over all rows for each dimension. */

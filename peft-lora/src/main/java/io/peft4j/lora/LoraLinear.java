@@ -68,10 +68,7 @@ final class LoraLinear implements LayerAdapter {
     NDArray adapted = straight(original).add(factors.delta());
     NDArray ratio = magnitude.div(Dora.norms(adapted)).expandDims(1);
     NDArray delta = adapted.mul(ratio).sub(straight(original));
-    if (strength != 1) {
-      delta = delta.mul(strength);
-    }
-    return weight.add(straight(delta));
+    return weight.add(straight(Ops.scale(delta, strength)));
   }
 
   @Override

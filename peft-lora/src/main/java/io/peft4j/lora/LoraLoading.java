@@ -142,8 +142,14 @@ final class LoraLoading {
     if (a == null || b == null) {
       return;
     }
-    if (config.loraBias() && bias == null) {
-      problems.add("missing " + layer.path() + ".lora_B.bias");
+    if (config.loraBias() != (bias != null)) {
+      problems.add(
+          (config.loraBias() ? "missing " : "lora_bias is false, but there is ")
+              + layer.path()
+              + ".lora_B.bias");
+    }
+    if (rank != config.rank(layer.path())) {
+      problems.add(keyA + " has rank " + rank + " where r is " + config.rank(layer.path()));
     }
     if (config.useDora() != (magnitude != null)) {
       problems.add(
@@ -224,6 +230,16 @@ final class LoraLoading {
             problems.add("missing " + key);
             return;
           }
+          if (tokens.stream().anyMatch(token -> token >= layer.weight().get(0))) {
+            problems.add(
+                "trainable_token_indices "
+                    + tokens
+                    + " go beyond the "
+                    + layer.weight().get(0)
+                    + " rows of "
+                    + layer.path());
+            return;
+          }
           List<LayerSpec> tied =
               LoraAssembly.tiedTo(layout, layer).stream()
                   .filter(other -> !rows.containsKey(other))
@@ -243,8 +259,10 @@ final class LoraLoading {
       String key = adapted ? name.substring(0, name.length() - 4) + "base_layer.bias" : name;
       if (left.containsKey(key)) {
         NDArray values = take(key, shape);
-        if (values != null) {
+        if (values != null && (module != null || trains(name, adapted))) {
           assembly.copy(name, key, values, module == null);
+        } else if (values != null) {
+          keep(name, key, values);
         }
       } else if (module != null || trainsBias(name, adapted)) {
         problems.add("missing " + key);
@@ -283,9 +301,18 @@ final class LoraLoading {
     }
     String key = name.substring(0, name.length() - 6) + "base_layer.weight";
     NDArray values = take(key, shape);
-    if (values == null) {
-      return;
+    if (values != null) {
+      keep(name, key, values);
     }
+  }
+
+  private boolean trains(String bias, boolean adapted) {
+    return bias.endsWith("bias")
+        && (config.bias() == LoraBias.ALL || (config.bias() == LoraBias.LORA_ONLY && adapted));
+  }
+
+  /** A parameter that the file brings and the configuration does not train. */
+  private void keep(String name, String key, NDArray values) {
     if (values.contentEquals(context.parameter(name).dense())) {
       assembly.saveFromBase(name, key);
     } else {

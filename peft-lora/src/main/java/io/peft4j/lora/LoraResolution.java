@@ -6,10 +6,13 @@ import io.peft4j.target.LayerKind;
 import io.peft4j.target.LayerSpec;
 import io.peft4j.target.Matches;
 import io.peft4j.target.ModelLayout;
+import io.peft4j.target.PatternTable;
 import io.peft4j.target.TargetMatcher;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
 
 /** What PEFT fills into a configuration when it attaches it to a model. */
 final class LoraResolution {
@@ -32,7 +35,25 @@ final class LoraResolution {
         .targetModules(matches.resolvedTargets())
         .modulesToSave(LoraTargets.modulesToSave(config))
         .fanInFanOut(fanInFanOut)
+        .rankPattern(inAnyOrder(config.rankPattern(), matches.layers()))
+        .alphaPattern(inAnyOrder(config.alphaPattern(), matches.layers()))
         .build();
+  }
+
+  /**
+   * Patterns that say the same when a file has their keys sorted: as given, or by whole path where
+   * the order decides.
+   */
+  private static <V> Map<String, V> inAnyOrder(PatternTable<V> given, List<LayerSpec> layers) {
+    PatternTable<V> sorted = PatternTable.of(given.field(), new TreeMap<>(given.entries()));
+    Map<String, V> byPath = new LinkedHashMap<>();
+    boolean same = true;
+    for (LayerSpec layer : layers) {
+      Optional<V> value = given.find(layer.path());
+      same &= value.equals(sorted.find(layer.path()));
+      value.ifPresent(found -> byPath.put(layer.path(), found));
+    }
+    return same ? given.entries() : byPath;
   }
 
   /** The layers of {@code trainable_token_indices} and their rows. */

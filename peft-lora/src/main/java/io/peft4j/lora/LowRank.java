@@ -65,6 +65,6 @@ record LowRank(
 
   /** s times a strength. */
   NDArray scaled(float strength) {
-    return strength == 1 ? scaling : scaling.mul(strength);
+    return Ops.scale(scaling, strength);
   }
 }

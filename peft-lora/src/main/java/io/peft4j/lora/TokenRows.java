@@ -4,6 +4,7 @@ import ai.djl.ndarray.NDArray;
 import io.peft4j.nn.LayerAdapter;
 import io.peft4j.nn.LayerCall;
 import io.peft4j.torch.Kernel;
+import io.peft4j.torch.Ops;
 
 /**
  * Trained rows of an embedding [count, dimension], or of the output layer that is tied to it: row
@@ -71,7 +72,7 @@ final class TokenRows implements LayerAdapter {
 
   private NDArray blend(NDArray original, float strength) {
     NDArray own = select(original, indexes);
-    return own.add(rows.sub(own).mul(strength));
+    return own.add(Ops.scale(rows.sub(own), strength));
   }
 
   @Override

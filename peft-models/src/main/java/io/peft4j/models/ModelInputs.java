@@ -5,6 +5,7 @@ import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.torch.Ops;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -156,7 +157,9 @@ public final class ModelInputs {
       padded |= values[i] == 0;
       values[i] = values[i] == 0 ? Float.NEGATIVE_INFINITY : 0;
     }
-    return padded ? manager.create(values, new Shape(shape.get(0), 1, 1, shape.get(1))) : null;
+    return padded
+        ? Ops.engineOwned(manager.create(values, new Shape(shape.get(0), 1, 1, shape.get(1))))
+        : null;
   }
 
   /**

@@ -20,6 +20,7 @@ import io.peft4j.state.Checkpoint;
 import io.peft4j.state.Json;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.GradMode;
+import io.peft4j.torch.Ops;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -131,10 +132,11 @@ public final class PretrainedModel extends AbstractBlock implements Backbone, Au
                 WeightLoader.unmanaged(
                     options.device(),
                     manager ->
-                        manager.create(
-                            encoder.tensor(name).bytes(),
-                            new Shape(encoder.shape(name)),
-                            DataType.FLOAT32)));
+                        Ops.engineOwned(
+                            manager.create(
+                                encoder.tensor(name).bytes(),
+                                new Shape(encoder.shape(name)),
+                                DataType.FLOAT32))));
     return new PretrainedModel(blueprint, network, weights, options.device(), null);
   }
 

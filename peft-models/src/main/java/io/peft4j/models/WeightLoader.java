@@ -10,6 +10,7 @@ import io.peft4j.nn.DenseWeight;
 import io.peft4j.nn.Weight;
 import io.peft4j.state.TensorStore;
 import io.peft4j.target.ModelLayout;
+import io.peft4j.torch.Ops;
 import java.nio.ByteBuffer;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -140,7 +141,7 @@ final class WeightLoader {
                     values[i] = (float) (deviation * random.nextGaussian());
                   }
                 }
-                weights.put(name, dense(options, m -> m.create(values, shape)));
+                weights.put(name, dense(options, m -> Ops.engineOwned(m.create(values, shape))));
               }
             });
   }

@@ -103,7 +103,7 @@ final class RobertaNetwork implements Network {
                 + (place - padding));
       }
     }
-    return inputs.manager().create(places, inputs.ids().getShape());
+    return Ops.engineOwned(inputs.manager().create(places, inputs.ids().getShape()));
   }
 
   private NDArray dropout(Pass pass, NDArray x) {
