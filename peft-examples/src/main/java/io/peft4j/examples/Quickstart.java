@@ -35,7 +35,7 @@ import java.util.Map;
  * <p>Takes one optional argument, the directory for the adapter and the picture of the loss.
  */
 public final class Quickstart {
-  private static final int TRAIN_PER_CLASS = 800;
+  private static final int TRAIN_PER_CLASS = 600;
   private static final int TEST_PER_CLASS = 150;
   private static final int BATCH_SIZE = 32;
   private static final double NEEDED_GAIN = 0.02;

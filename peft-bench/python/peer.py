@@ -1,0 +1,252 @@
+"""The same figures with Hugging Face PEFT: peer.py SCENARIO [--tiny] [--output FILE] [--models DIR].
+
+Appends one JSON object a line: side, figure, value. What is measured, on which shapes and how often
+is as in the Java scenarios of the same names.
+"""
+
+import argparse
+import gc
+import json
+import os
+import resource
+import statistics
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+CLASSES = 10
+ARGUMENTS = None
+
+
+def add(figure, value):
+    print(f"python {figure:<32} {value:.4g}", flush=True)
+    with open(ARGUMENTS.output, "a") as file:
+        file.write(json.dumps({"side": "python", "figure": figure, "value": value}) + "\n")
+
+
+def shape(full, tiny):
+    return tiny if ARGUMENTS.tiny else full
+
+
+def base(name):
+    torch.manual_seed(0)
+    if name == "bert":
+        config = BertConfig(
+            hidden_size=shape(768, 32),
+            num_hidden_layers=shape(12, 2),
+            num_attention_heads=shape(12, 4),
+            intermediate_size=shape(3072, 64),
+            vocab_size=shape(30522, 100),
+            num_labels=CLASSES,
+            attn_implementation="sdpa",
+        )
+        return BertForSequenceClassification(config).eval()
+    config = LlamaConfig(
+        hidden_size=shape(576, 32),
+        num_hidden_layers=shape(30, 2),
+        num_attention_heads=shape(9, 4),
+        num_key_value_heads=shape(3, 2),
+        intermediate_size=shape(1536, 64),
+        vocab_size=shape(49152, 100),
+        tie_word_embeddings=True,
+        attn_implementation="sdpa",
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+def lora(name):
+    if name == "bert":
+        return LoraConfig(
+            r=8, lora_alpha=16, target_modules=["query", "value"], task_type="SEQ_CLS"
+        )
+    return LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"])
+
+
+def lora_on_all():
+    return LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
+
+
+def inputs(name, rows, length):
+    vocabulary = shape(30522 if name == "bert" else 49152, 100)
+    ids = torch.randint(0, vocabulary, (rows, length))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def in_turns(tasks, warmups, rounds):
+    """Seconds of each round by task; a task is a function, or one and what undoes it untimed."""
+    seconds = {name: [] for name in tasks}
+    for index in range(-warmups, rounds):
+        for name, task in tasks.items():
+            timed, after = task if isinstance(task, tuple) else (task, None)
+            begin = time.perf_counter()
+            timed()
+            taken = time.perf_counter() - begin
+            if after:
+                after()
+            if index >= 0:
+                seconds[name].append(taken)
+    return seconds
+
+
+def median_ratio(numerators, denominators):
+    return statistics.median(a / b for a, b in zip(numerators, denominators))
+
+
+def idle():
+    plain = base("bert")
+    model = get_peft_model(base("bert"), lora("bert")).eval()
+    merged = get_peft_model(base("bert"), lora("bert")).eval()
+    merged.merge_adapter()
+
+    def disabled(batch):
+        with model.disable_adapter():
+            model(**batch)
+
+    for name, batch, rounds in (
+        ("8x128", inputs("bert", 8, 128), 12),
+        ("1x16", inputs("bert", 1, 16), 150),
+    ):
+        with torch.inference_mode():
+            seconds = in_turns(
+                {
+                    "plain": lambda: plain(**batch),
+                    "idle": lambda: disabled(batch),
+                    "merged": lambda: merged(**batch),
+                    "active": lambda: model(**batch),
+                },
+                rounds // 4,
+                rounds,
+            )
+        reference = seconds.pop("plain")
+        add(f"idle.{name}.plain.ms", statistics.median(reference) * 1e3)
+        for task, values in seconds.items():
+            add(f"idle.{name}.{task}.ratio", median_ratio(values, reference))
+
+
+def merge():
+    model = get_peft_model(base("llama"), lora_on_all()).eval()
+    with torch.no_grad():
+        for safe, name in ((False, "merge"), (True, "safe_merge")):
+            seconds = in_turns(
+                {name: (lambda: model.merge_adapter(safe_merge=safe), model.unmerge_adapter)}, 3, 15
+            )
+            add(f"merge.{name}.ms", statistics.median(seconds[name]) * 1e3)
+        seconds = in_turns({"unmerge": (model.unmerge_adapter, model.merge_adapter)}, 3, 15)
+        add("merge.unmerge.ms", statistics.median(seconds["unmerge"]) * 1e3)
+
+
+def micro():
+    model = None
+    for loaded in (1, 64):
+        if model is None:
+            model = get_peft_model(base("llama"), lora("llama"), adapter_name="adapter0").eval()
+        for index in range(len(model.peft_config), loaded):
+            model.add_adapter(f"adapter{index}", lora("llama"))
+        names = list(model.peft_config)
+        seconds = []
+        for turn in range(12):
+            name = names[(turn + 1) % len(names)]
+            begin = time.perf_counter()
+            model.set_adapter(name)
+            seconds.append(time.perf_counter() - begin)
+        add(f"switch.set_active.{loaded}.us", statistics.median(seconds[2:]) * 1e6)
+    for layers, config in (("qv", lora("llama")), ("all", lora_on_all())):
+        del model
+        gc.collect()
+        model = get_peft_model(base("llama"), config, adapter_name="first").eval()
+        seconds = []
+        for turn in range(7):
+            begin = time.perf_counter()
+            model.add_adapter("new", config)
+            seconds.append(time.perf_counter() - begin)
+            model.delete_adapter("new")
+        add(f"add.{layers}.ms", statistics.median(seconds[1:]) * 1e3)
+
+
+def first_output(name, directory):
+    kind = AutoModelForSequenceClassification if name == "bert" else AutoModelForCausalLM
+    plain = kind.from_pretrained(directory, dtype=torch.float32, attn_implementation="sdpa")
+    model = PeftModel.from_pretrained(plain, directory / "adapter").eval()
+    with torch.inference_mode():
+        first = model(**inputs(name, 1, 16)).logits.flatten()[0].item()
+    if first != first:
+        raise ValueError("the output is NaN")
+
+
+def load():
+    tasks = {
+        name: (lambda name=name: first_output(name, ARGUMENTS.models / name))
+        for name in ("bert", "llama")
+    }
+    for name, values in in_turns(tasks, 2, 7).items():
+        add(f"load.{name}.in_process.ms", statistics.median(values) * 1e3)
+
+
+def train(rows, length, kind):
+    """One step: forward pass with dropout, backward pass, clipping, AdamW in its fused form."""
+    plain = base("bert")
+    if kind == "bf16":
+        plain = plain.to(torch.bfloat16)
+    model = get_peft_model(plain, lora("bert")).train()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.0, fused=True)
+    batch = inputs("bert", rows, length)
+    labels = torch.randint(0, CLASSES, (rows,))
+
+    def step():
+        with torch.autocast("cpu", torch.bfloat16, enabled=kind == "autocast"):
+            loss = model(**batch, labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    seconds = in_turns({"step": step}, 3, 8)["step"]
+    prefix = f"train.{rows}x{length}.{kind}"
+    add(f"{prefix}.samples_per_second", rows / statistics.median(seconds))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    add(f"{prefix}.peak.mib", peak / 1024)
+
+
+def main():
+    global ARGUMENTS
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenario")
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--output", default="results.jsonl")
+    parser.add_argument("--models", type=Path, default=Path("models"))
+    ARGUMENTS = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(ARGUMENTS.threads)
+    scenario = ARGUMENTS.scenario
+    if scenario.startswith("train-"):
+        _, size, kind = scenario.split("-")
+        rows, length = map(int, size.split("x"))
+        train(rows, length, kind)
+    elif scenario.startswith("first-output-"):
+        name = scenario.rsplit("-", 1)[1]
+        first_output(name, ARGUMENTS.models / name)
+    elif scenario == "versions":
+        import peft
+        import transformers
+
+        print(f"torch {torch.__version__}, transformers {transformers.__version__}, PEFT {peft.__version__}")
+    else:
+        {"idle": idle, "merge": merge, "micro": micro, "load": load}[scenario]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+#!/bin/sh
+# Measures this library and Hugging Face PEFT side by side and prints a table with ratios.
+#
+#   peft-bench/run.sh [--python PYTHON] [--threads N] [--rounds N] [--tiny] [--only SCENARIO]... [--output DIR]
+#
+# PYTHON needs torch, transformers and peft; without it only this library is measured. The two sides
+# take turns, so that what else the machine does falls on both. --tiny runs everything once on toy
+# shapes, to see that it runs.
+set -eu
+
+python=""
+threads=$(getconf _NPROCESSORS_ONLN)
+rounds=3
+tiny=""
+only=""
+here=$(cd "$(dirname "$0")" && pwd)
+output="$here/target/bench"
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --python) python=$2; shift 2 ;;
+    --threads) threads=$2; shift 2 ;;
+    --rounds) rounds=$2; shift 2 ;;
+    --tiny) tiny="--tiny"; rounds=1; shift ;;
+    --only) only="$only $2"; shift 2 ;;
+    --output) output=$2; shift 2 ;;
+    *) echo "unknown option $1" >&2; sed -n '2,9p' "$0" >&2; exit 2 ;;
+  esac
+done
+[ -n "$only" ] || only="idle merge micro load train-8x128 train-32x64"
+
+mkdir -p "$output"
+output=$(cd "$output" && pwd)
+results="$output/results.jsonl"
+: > "$results"
+
+# A class path of jars, as an application has it.
+if [ -z "${PEFT4J_BENCH_CLASSPATH:-}" ]; then
+  mvn -q -B -f "$here/../pom.xml" -pl peft-bench -am -DskipTests -Dmaven.javadoc.skip=true \
+    -Dmaven.source.skip=true -Dspotless.check.skip=true package \
+    org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath \
+    -Dmdep.outputFile="$output/classpath" -Dmdep.includeScope=runtime
+  PEFT4J_BENCH_CLASSPATH="$here/target/classes:$(cat "$output/classpath")"
+fi
+java_options="-Xmx2g -Dai.djl.offline=true -Dai.djl.pytorch.num_threads=$threads
+  -Dai.djl.pytorch.num_interop_threads=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+
+on_java() {
+  # shellcheck disable=SC2086
+  java $java_options -cp "$PEFT4J_BENCH_CLASSPATH" io.peft4j.bench.Bench "$@" $tiny \
+    --output "$results" --models "$output/models" 2>> "$output/log"
+}
+
+on_python() {
+  [ -n "$python" ] || return 0
+  # shellcheck disable=SC2086
+  OMP_NUM_THREADS=$threads HF_HUB_OFFLINE=1 "$python" "$here/python/peer.py" "$@" $tiny \
+    --threads "$threads" --output "$results" --models "$output/models" 2>> "$output/log"
+}
+
+now() { date +%s%N; }
+
+process_time() { # side figure begin end
+  awk -v s="$1" -v f="$2" -v b="$3" -v e="$4" \
+    'BEGIN { printf "{\"side\":\"%s\",\"figure\":\"%s\",\"value\":%.1f}\n", s, f, (e - b) / 1e6 }' \
+    | tee -a "$results"
+}
+
+whole_processes() {
+  for shape in bert llama; do
+    begin=$(now)
+    # shellcheck disable=SC2086
+    java $java_options -cp "$PEFT4J_BENCH_CLASSPATH" io.peft4j.bench.FirstOutput \
+      $shape "$output/models/$shape" $tiny 2>> "$output/log"
+    process_time java "load.$shape.process.ms" "$begin" "$(now)"
+    if [ -n "$python" ]; then
+      begin=$(now)
+      on_python "first-output-$shape"
+      process_time python "load.$shape.process.ms" "$begin" "$(now)"
+    fi
+  done
+}
+
+for scenario in $only; do
+  [ "$scenario" != load ] || on_java prepare
+  round=1
+  while [ "$round" -le "$rounds" ]; do
+    echo "== $scenario, round $round of $rounds"
+    case "$scenario" in
+      load) on_java load; on_python load; whole_processes ;;
+      train-*)
+        for kind in fp32 fastest; do on_java "$scenario-$kind"; done
+        for kind in fp32 autocast bf16; do on_python "$scenario-$kind"; done ;;
+      micro) [ "$round" -gt 1 ] || on_java micro; on_python micro ;;
+      *) on_java "$scenario"; on_python "$scenario" ;;
+    esac
+    round=$((round + 1))
+  done
+done
+
+{
+  echo "$(date -u +%Y-%m-%d), $threads threads, $rounds rounds; $(java -version 2>&1 | sed -n 2p)"
+  [ -z "$python" ] || on_python versions
+  echo
+  java -cp "$PEFT4J_BENCH_CLASSPATH" io.peft4j.bench.Report "$results"
+} | tee "$output/report.md"
