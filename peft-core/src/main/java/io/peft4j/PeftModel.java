@@ -9,6 +9,8 @@ import ai.djl.nn.Block;
 import io.peft4j.nn.Backbone;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.Pass.Segment;
+import io.peft4j.nn.PassLease;
+import io.peft4j.nn.PassSource;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.nn.WeightStore;
@@ -40,7 +42,7 @@ import org.jspecify.annotations.Nullable;
  * <p>The caller closes the model, which frees its adapters and undoes a merge; the base model stays
  * the caller's.
  */
-public final class PeftModel implements AutoCloseable {
+public final class PeftModel implements PassSource, AutoCloseable {
   private final Object lock = new Object();
   private final Block base;
   private final Backbone backbone;
@@ -403,8 +405,18 @@ public final class PeftModel implements AutoCloseable {
     return new PeftBlock(this);
   }
 
+  @Override
+  public Backbone backbone() {
+    return backbone;
+  }
+
+  @Override
+  public PassLease lease(long batch, int copies) {
+    return lease(batch, copies, active, ForwardMode.INFERENCE);
+  }
+
   NDList forward(NDList inputs, AdapterSet set, ForwardMode mode) {
-    try (PassLease lease = lease(inputs, set, mode);
+    try (PassLease lease = lease(inputs.head().getShape().get(0), 1, set, mode);
         GradMode grad = GradMode.set(mode.gradients());
         NDScope scope = new NDScope()) {
       scope.suppressNotUsedWarning();
@@ -416,8 +428,7 @@ public final class PeftModel implements AutoCloseable {
     }
   }
 
-  private PassLease lease(NDList inputs, AdapterSet set, ForwardMode mode) {
-    long batch = inputs.head().getShape().get(0);
+  PassLease lease(long batch, int copies, AdapterSet set, ForwardMode mode) {
     if (!set.rows().isEmpty() && set.rows().size() != batch) {
       throw new AdapterStateException(
           "an adapter is named for "
@@ -437,9 +448,9 @@ public final class PeftModel implements AutoCloseable {
       }
       WeightSnapshot weights = asMerged ? backbone.weights().lease() : leaseBase();
       AdapterSet acting = asMerged ? AdapterSet.none() : set;
-      RowOrder rows = acting.rows().isEmpty() ? null : new RowOrder(acting.rows(), adapters);
+      RowOrder rows = acting.rows().isEmpty() ? null : new RowOrder(acting.rows(), copies, adapters);
       List<Segment> segments = rows == null ? List.of(adapters.segment(acting)) : rows.segments();
-      return new PassLease(
+      return new AdaptedPass(
           new Pass(weights, segments, mode.dropout()), adapters.lease(acting), rows);
     }
   }

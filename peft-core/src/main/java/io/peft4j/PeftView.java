@@ -1,12 +1,15 @@
 package io.peft4j;
 
 import ai.djl.ndarray.NDList;
+import io.peft4j.nn.Backbone;
+import io.peft4j.nn.PassLease;
+import io.peft4j.nn.PassSource;
 
 /**
  * A model with chosen adapters: a small value that holds nothing to close, made for one request or
  * kept. Any number of threads may compute with different views of one model at once.
  */
-public final class PeftView {
+public final class PeftView implements PassSource {
   private final PeftModel model;
   private final AdapterSet adapters;
 
@@ -49,5 +52,15 @@ public final class PeftView {
    */
   public NDList forward(NDList inputs, ForwardMode mode) {
     return model.forward(inputs, adapters, mode);
+  }
+
+  @Override
+  public Backbone backbone() {
+    return model.backbone();
+  }
+
+  @Override
+  public PassLease lease(long batch, int copies) {
+    return model.lease(batch, copies, adapters, ForwardMode.INFERENCE);
   }
 }

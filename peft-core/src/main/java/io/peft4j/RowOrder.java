@@ -22,12 +22,13 @@ final class RowOrder {
   private final long[] sorted;
   private final boolean moved;
 
-  RowOrder(List<String> rows, AdapterRegistry adapters) {
+  RowOrder(List<String> rows, int copies, AdapterRegistry adapters) {
     Map<String, List<Integer>> groups = new LinkedHashMap<>();
-    for (int row = 0; row < rows.size(); row++) {
-      groups.computeIfAbsent(rows.get(row), name -> new ArrayList<>()).add(row);
+    int count = Math.multiplyExact(rows.size(), copies);
+    for (int row = 0; row < count; row++) {
+      groups.computeIfAbsent(rows.get(row / copies), name -> new ArrayList<>()).add(row);
     }
-    sorted = new long[rows.size()];
+    sorted = new long[count];
     int next = 0;
     boolean differs = false;
     for (Map.Entry<String, List<Integer>> group : groups.entrySet()) {

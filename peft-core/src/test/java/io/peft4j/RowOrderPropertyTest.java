@@ -14,11 +14,13 @@ import io.peft4j.nn.Pass.Segment;
 import io.peft4j.spi.Adapter;
 import io.peft4j.spi.AdapterBuilder;
 import io.peft4j.target.ModelLayout;
+import java.util.Collections;
 import java.util.List;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
+import net.jqwik.api.constraints.IntRange;
 import net.jqwik.api.Provide;
 
 /** Rows are put side by side by adapter, and back. */
@@ -48,10 +50,13 @@ final class RowOrderPropertyTest {
   }
 
   @Property(tries = 200)
-  void segmentsHoldTheRowsOfTheirAdapter(@ForAll("rows") List<String> rows) {
+  void segmentsHoldTheRowsOfTheirAdapter(
+      @ForAll("rows") List<String> given, @ForAll @IntRange(min = 1, max = 3) int copies) {
     AdapterRegistry registry = new AdapterRegistry(LAYOUT);
     List.of("a", "b", "c").forEach(name -> registry.put(name, adapter()));
-    RowOrder order = new RowOrder(rows, registry);
+    RowOrder order = new RowOrder(given, copies, registry);
+    List<String> rows =
+        given.stream().flatMap(row -> Collections.nCopies(copies, row).stream()).toList();
     try (NDManager manager = NDManager.newBaseManager("PyTorch")) {
       float[] numbers = new float[rows.size()];
       for (int i = 0; i < numbers.length; i++) {

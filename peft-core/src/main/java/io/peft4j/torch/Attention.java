@@ -1,33 +1,52 @@
 package io.peft4j.torch;
 
 import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.types.DataType;
+import ai.djl.ndarray.types.Shape;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Scaled dot-product attention, softmax(q·kᵀ / sqrt(size) + mask)·v for each head, as one fused
- * operator of the engine.
+ * Scaled dot-product attention, softmax(s·q·kᵀ + mask)·v for each head, as one fused operator of
+ * the engine.
  *
  * <p>Projections come and go as [batch, length, heads · size], so that splitting into heads and
  * putting them together again is part of the same call. Fewer key and value heads than query heads
  * are repeated first: the engine's own way of sharing them is slow on CPUs. A query that may attend
- * to nothing gets zeros. Where attention weights are dropped out there is no fused form, and such a
- * query gets some mean of the values.
+ * to nothing gets zeros. Where attention weights are dropped out or scores are capped there is no
+ * fused form, and such a query gets some mean of the values.
+ *
+ * @param heads query heads
+ * @param keyValueHeads key and value heads, a divisor of {@code heads}
+ * @param scale the factor s on the scores; 0 for 1 / sqrt(size)
+ * @param softcap the bound c of scores, which become c·tanh(score / c) before the mask; 0 for none
  */
-public final class Attention {
+public record Attention(int heads, int keyValueHeads, double scale, double softcap) {
   private static final Map<Variant, Kernel> KERNELS = new ConcurrentHashMap<>();
-  private static final Kernel CAUSAL_MASK =
-      Kernel.of(
-          "m: Tensor -> Tensor",
-          "n = torch.size(m, -1)",
-          "f = torch.full([n, n], -inf, dtype=6, layout=None, device=ops.prim.device(m))",
-          "return torch.add(m, torch.triu(f, 1))");
+  private static final Map<CachedVariant, Kernel> CACHED = new ConcurrentHashMap<>();
+  private static final Map<MaskVariant, Kernel> MASKS = new ConcurrentHashMap<>();
 
-  private Attention() {}
+  /** As good as minus infinity, and no softmax of nothing but it gives NaN. */
+  private static final String LOWEST = "-1e30";
 
-  private record Variant(
-      int heads, int keyValueHeads, boolean masked, boolean causal, double dropout) {}
+  private record Variant(Attention attention, boolean masked, boolean causal, double dropout) {}
+
+  private record CachedVariant(Attention attention, boolean masked, boolean single, int window) {}
+
+  private record MaskVariant(boolean padded, int window) {}
+
+  /**
+   * Attention with the usual scale and without a bound.
+   *
+   * @param heads query heads
+   * @param keyValueHeads key and value heads, a divisor of {@code heads}
+   * @return the attention
+   */
+  public static Attention of(int heads, int keyValueHeads) {
+    return new Attention(heads, keyValueHeads, 0, 0);
+  }
 
   /**
    * Attends.
@@ -37,78 +56,183 @@ public final class Attention {
    * @param value as {@code key}
    * @param mask added to the scores before the softmax: float32 [batch or 1, 1, length or 1, other
    *     length], minus infinity where a key is not to be seen; null for none
-   * @param heads query heads
-   * @param keyValueHeads key and value heads, a divisor of {@code heads}
    * @param causal whether a query sees only keys up to its own position; only without a mask
    * @param dropout probability with which attention weights are dropped, in [0, 1)
    * @return float32 [batch, length, heads · size], attached to the manager of {@code query}
    */
-  public static NDArray attend(
+  public NDArray attend(
       NDArray query,
       NDArray key,
       NDArray value,
       @Nullable NDArray mask,
-      int heads,
-      int keyValueHeads,
       boolean causal,
       double dropout) {
-    Variant variant = new Variant(heads, keyValueHeads, mask != null, causal, dropout);
+    Variant variant = new Variant(this, mask != null, causal, dropout);
     Kernel kernel = KERNELS.computeIfAbsent(variant, Attention::kernel);
     return mask == null ? kernel.call(query, key, value) : kernel.call(query, key, value, mask);
   }
 
   /**
-   * Turns a padding mask into what {@link #attend} adds to the scores of a decoder: 0 where a query
-   * may see a key, minus infinity at padding and at what comes after the query.
+   * Writes new keys and values into a cache and attends to all that are in it then.
    *
-   * @param padding float32 [batch, 1, 1, length]: 0 at tokens, minus infinity at padding
-   * @return float32 [batch, 1, length, length]
+   * @param query float32 [batch, length, heads · size]
+   * @param key float32 [batch, length, keyValueHeads · size]
+   * @param value as {@code key}
+   * @param keys the cache, float32 [batch, keyValueHeads, capacity, size]; written to
+   * @param values as {@code keys}
+   * @param past how many tokens the cache holds so far: int64 scalar, at most capacity - length
+   * @param mask as for {@link #attend}, with the keys of all past + length tokens; null for a single
+   *     query that sees all keys within the window, and for several if nothing is past and each
+   *     sees all keys up to its own
+   * @param window how many keys a single query without mask sees, its own included; 0 for all
+   * @return float32 [batch, length, heads · size]
    */
-  public static NDArray causalMask(NDArray padding) {
-    return CAUSAL_MASK.call(padding);
+  public NDArray attendCached(
+      NDArray query,
+      NDArray key,
+      NDArray value,
+      NDArray keys,
+      NDArray values,
+      NDArray past,
+      @Nullable NDArray mask,
+      int window) {
+    boolean single = query.getShape().get(1) == 1;
+    CachedVariant variant =
+        new CachedVariant(this, mask != null, single, single && mask == null ? window : 0);
+    Kernel kernel = CACHED.computeIfAbsent(variant, Attention::cachedKernel);
+    return mask == null
+        ? kernel.call(query, key, value, keys, values, past)
+        : kernel.call(query, key, value, keys, values, past, mask);
+  }
+
+  /**
+   * Makes what {@link #attend} adds to the scores of a decoder: 0 where a query may see a key,
+   * minus infinity at padding, at what comes after the query, and at what lies before its window.
+   *
+   * @param manager where the mask is made
+   * @param padding float32 [batch, 1, 1, past + length]: 0 at tokens, minus infinity at padding;
+   *     null for none
+   * @param past number of keys before the first query's own
+   * @param length number of queries
+   * @param window how many keys a query sees, its own included; 0 for all
+   * @return float32 [batch or 1, 1, length, past + length]
+   */
+  public static NDArray causalMask(
+      NDManager manager, @Nullable NDArray padding, long past, long length, int window) {
+    Kernel kernel =
+        MASKS.computeIfAbsent(new MaskVariant(padding != null, window), Attention::maskKernel);
+    NDArray zeros = manager.zeros(new Shape(length, past + length), DataType.FLOAT32);
+    return padding == null ? kernel.call(zeros) : kernel.call(zeros, padding);
+  }
+
+  private static Kernel maskKernel(MaskVariant variant) {
+    String lower = "torch.triu(f, torch.add(torch.sub(l, n), 1))";
+    // A query's own key is on diagonal l - n; the window ends that many diagonals below.
+    String window =
+        "torch.add(" + lower + ", torch.tril(f, torch.sub(torch.sub(l, n), " + variant.window + ")))";
+    return Kernel.of(
+        "z: Tensor" + (variant.padded ? ", p: Tensor" : "") + " -> Tensor",
+        "n = torch.size(z, 0)",
+        "l = torch.size(z, 1)",
+        "f = torch.full_like(z, -inf)",
+        "t = torch.reshape(" + (variant.window > 0 ? window : lower) + ", [1, 1, n, l])",
+        "return " + (variant.padded ? "torch.add(p, t)" : "t"));
   }
 
   private static Kernel kernel(Variant variant) {
-    int groups = variant.heads() / variant.keyValueHeads();
+    Attention attention = variant.attention;
+    int groups = attention.heads / attention.keyValueHeads;
+    boolean plain = variant.dropout == 0 && attention.softcap == 0;
     return Kernel.of(
         "q: Tensor, k: Tensor, v: Tensor" + (variant.masked() ? ", m: Tensor" : "") + " -> Tensor",
         "b = torch.size(q, 0)",
         "n = torch.size(q, 1)",
         "l = torch.size(k, 1)",
-        "q1 = torch.transpose(torch.reshape(q, [b, n, " + variant.heads() + ", -1]), 1, 2)",
-        "k1 = " + split("k", variant.keyValueHeads(), groups),
-        "v1 = " + split("v", variant.keyValueHeads(), groups),
-        variant.dropout() > 0 ? dropping(variant) : fused(variant),
+        "q1 = " + split("q", "n", attention.heads),
+        "k1 = " + repeat(split("k", "l", attention.keyValueHeads), groups),
+        "v1 = " + repeat(split("v", "l", attention.keyValueHeads), groups),
+        plain
+            ? attention.fused(variant.masked, variant.causal)
+            : attention.written(variant.masked, variant.causal, variant.dropout),
         "return torch.reshape(torch.transpose(o, 1, 2), [b, n, -1])");
   }
 
-  private static String fused(Variant variant) {
-    return "o = torch.scaled_dot_product_attention(q1, k1, v1, "
-        + (variant.masked() ? "m" : "None")
-        + ", 0., "
-        + (variant.causal() ? "True" : "False")
-        + ")";
+  private static Kernel cachedKernel(CachedVariant variant) {
+    Attention attention = variant.attention;
+    int groups = attention.heads / attention.keyValueHeads;
+    String begin =
+        variant.window == 0
+            ? "s = 0"
+            : "s = ops.prim.max(torch.sub(e, " + variant.window + "), 0)";
+    boolean causal = !variant.single && !variant.masked;
+    String keys = "torch.slice(kc, 2, s, e, 1)";
+    String values = "torch.slice(vc, 2, s, e, 1)";
+    return Kernel.of(
+        "q: Tensor, k: Tensor, v: Tensor, kc: Tensor, vc: Tensor, p: Tensor"
+            + (variant.masked ? ", m: Tensor" : "")
+            + " -> Tensor",
+        "b = torch.size(q, 0)",
+        "n = torch.size(q, 1)",
+        "f = int(p)",
+        "e = torch.add(f, n)",
+        "_k = torch.copy_(torch.slice(kc, 2, f, e, 1), "
+            + split("k", "n", attention.keyValueHeads)
+            + ")",
+        "_v = torch.copy_(torch.slice(vc, 2, f, e, 1), "
+            + split("v", "n", attention.keyValueHeads)
+            + ")",
+        begin,
+        // The heads that share a key can stand for queries of one head: nothing is repeated.
+        "q1 = "
+            + (variant.single
+                ? "torch.reshape(q, [b, " + attention.keyValueHeads + ", " + groups + ", -1])"
+                : split("q", "n", attention.heads)),
+        "k1 = " + (variant.single ? keys : repeat(keys, groups)),
+        "v1 = " + (variant.single ? values : repeat(values, groups)),
+        attention.softcap == 0
+            ? attention.fused(variant.masked, causal)
+            : attention.written(variant.masked, causal, 0),
+        variant.single
+            ? "return torch.reshape(o, [b, 1, -1])"
+            : "return torch.reshape(torch.transpose(o, 1, 2), [b, n, -1])");
   }
 
-  /** The mask is kept finite, so that no query is left with nothing and no softmax with NaN. */
-  private static String dropping(Variant variant) {
-    String causal =
-        "s1 = torch.add_(s0, torch.triu(torch.full([n, l], -1e30, dtype=6, layout=None,"
-            + " device=ops.prim.device(q)), 1))";
+  private String fused(boolean masked, boolean causal) {
+    return "o = torch.scaled_dot_product_attention(q1, k1, v1, "
+        + (masked ? "m" : "None")
+        + ", 0., "
+        + (causal ? "True" : "False")
+        + (scale == 0 ? ")" : ", scale=" + scale + ")");
+  }
+
+  /** The formula written out. The mask is kept finite, so that no query is left with nothing. */
+  private String written(boolean masked, boolean causal, double dropout) {
+    String causality =
+        "s3 = torch.add_(s2, torch.triu(torch.full([n, torch.size(k1, 2)], "
+            + LOWEST
+            + ", dtype=6, layout=None, device=ops.prim.device(q)), 1))";
     return String.join(
         "\n    ",
-        "q2 = torch.mul(q1, torch.pow(torch.size(q1, 3), -0.5))",
-        "s0 = torch.matmul(q2, torch.transpose(k1, 2, 3))",
-        variant.masked()
-            ? "s1 = torch.add_(s0, torch.clamp_min(m, -1e30))"
-            : variant.causal() ? causal : "s1 = s0",
-        "w0 = torch.softmax(s1, -1)",
-        Dropout.statements("w0", "w", variant.dropout()),
+        "q2 = torch.mul(q1, "
+            + (scale == 0 ? "torch.pow(torch.size(q1, 3), -0.5)" : String.valueOf(scale))
+            + ")",
+        "s1 = torch.matmul(q2, torch.transpose(k1, 2, 3))",
+        softcap == 0
+            ? "s2 = s1"
+            : "s2 = torch.mul(torch.tanh(torch.div(s1, " + softcap + ")), " + softcap + ")",
+        masked
+            ? "s3 = torch.add(s2, torch.clamp_min(m, " + LOWEST + "))"
+            : causal ? causality : "s3 = s2",
+        "w0 = torch.softmax(s3, -1)",
+        dropout > 0 ? Dropout.statements("w0", "w", dropout) : "w = w0",
         "o = torch.matmul(w, v1)");
   }
 
-  private static String split(String name, int heads, int groups) {
-    String split = "torch.transpose(torch.reshape(" + name + ", [b, l, " + heads + ", -1]), 1, 2)";
+  private static String split(String name, String length, int heads) {
+    return "torch.transpose(torch.reshape(" + name + ", [b, " + length + ", " + heads + ", -1]), 1, 2)";
+  }
+
+  private static String repeat(String split, int groups) {
     return groups == 1
         ? split
         : "torch.flatten(torch.expand(torch.unsqueeze("

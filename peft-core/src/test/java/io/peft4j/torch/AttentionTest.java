@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.index.NDIndex;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import java.util.Random;
@@ -91,16 +92,67 @@ class AttentionTest {
       NDArray ka = manager.create(k, new Shape(BATCH, LENGTH, (long) keyHeads * SIZE));
       NDArray va = manager.create(v, new Shape(BATCH, LENGTH, (long) keyHeads * SIZE));
       NDArray mask = padded ? manager.create(padding, new Shape(BATCH, 1, 1, LENGTH)) : null;
-      NDArray whole = mask != null && causal ? Attention.causalMask(mask) : mask;
+      NDArray whole = mask != null && causal ? Attention.causalMask(manager, mask, 0, LENGTH, 0) : mask;
+      Attention attention = Attention.of(heads, keyHeads);
       NDArray actual =
-          Attention.attend(qa, ka, va, whole, heads, keyHeads, causal && mask == null, 0);
+          attention.attend(qa, ka, va, whole, causal && mask == null, 0);
       assertEquals(qa.getShape(), actual.getShape());
       assertNear(expected, actual.toFloatArray(), 1e-5, null);
 
       // With hardly anything dropped the other form is the same wherever something is seen.
       NDArray dropping =
-          Attention.attend(qa, ka, va, whole, heads, keyHeads, causal && mask == null, 1e-9);
+          attention.attend(qa, ka, va, whole, causal && mask == null, 1e-9);
       assertNear(expected, dropping.toFloatArray(), 1e-5, seen);
+    }
+  }
+
+  /** Steps over a cache see what one pass sees, in each of the ways that a query can be limited. */
+  @ParameterizedTest
+  @CsvSource({
+    "4, 4, 0, 0, false", "4, 2, 0, 0, true", "4, 2, 3, 0, false", "4, 1, 3, 0, true", "4, 2, 2, 1.5, true"
+  })
+  void stepsOverACacheAreTheWholePass(
+      int heads, int keyHeads, int window, double softcap, boolean padded) {
+    float[] padding = new float[BATCH * LENGTH];
+    padding[LENGTH] = padded ? Float.NEGATIVE_INFINITY : 0;
+    try (NDManager manager = NDManager.newBaseManager("PyTorch");
+        GradMode off = GradMode.off()) {
+      NDArray q = manager.create(random(1, BATCH * LENGTH * heads * SIZE), new Shape(BATCH, LENGTH, (long) heads * SIZE));
+      Shape keyShape = new Shape(BATCH, LENGTH, (long) keyHeads * SIZE);
+      NDArray k = manager.create(random(2, BATCH * LENGTH * keyHeads * SIZE), keyShape);
+      NDArray v = manager.create(random(3, BATCH * LENGTH * keyHeads * SIZE), keyShape);
+      NDArray mask = padded ? manager.create(padding, new Shape(BATCH, 1, 1, LENGTH)) : null;
+      Attention attention = new Attention(heads, keyHeads, 0.4, softcap);
+      float[] whole =
+          attention
+              .attend(q, k, v, Attention.causalMask(manager, mask, 0, LENGTH, window), false, 0)
+              .toFloatArray();
+      NDArray keys = manager.zeros(new Shape(BATCH, keyHeads, LENGTH + 2, SIZE));
+      NDArray values = manager.zeros(keys.getShape());
+      int row = heads * SIZE;
+      for (int begin = 0; begin < LENGTH; ) {
+        int end = begin == 0 ? 2 : begin == 2 ? 4 : LENGTH;
+        NDIndex part = new NDIndex(":, {}:{}", begin, end);
+        NDArray seen = mask == null ? null : mask.get(":, :, :, :{}", end);
+        boolean free = mask == null && end - begin == 1;
+        NDArray limits =
+            free ? null : Attention.causalMask(manager, seen, begin, end - begin, window);
+        NDArray past = manager.create((long) begin);
+        NDArray y =
+            attention.attendCached(
+                q.get(part), k.get(part), v.get(part), keys, values, past, limits, window);
+        float[] step = y.toFloatArray();
+        for (int b = 0; b < BATCH; b++) {
+          for (int i = 0; i < (end - begin) * row; i++) {
+            int at = (b * LENGTH + begin) * row + i;
+            boolean pad = padded && b == 1 && at < (LENGTH + 1) * row;
+            if (!pad) {
+              assertEquals(whole[at], step[b * (end - begin) * row + i], 1e-5);
+            }
+          }
+        }
+        begin = end;
+      }
     }
   }
 
@@ -129,7 +181,7 @@ class AttentionTest {
         x.setRequiresGradient(true);
         NDArray mask =
             manager.full(new Shape(2, 1, 1, 3), Float.NEGATIVE_INFINITY, DataType.FLOAT32);
-        NDArray y = Attention.attend(x, x, x, Attention.causalMask(mask), 2, 2, false, dropout);
+        NDArray y = Attention.of(2, 2).attend(x, x, x, Attention.causalMask(manager, mask, 0, 3, 0), false, dropout);
         ai.djl.pytorch.jni.JniUtils.backward(
             (ai.djl.pytorch.engine.PtNDArray) y.sum(),
             (ai.djl.pytorch.engine.PtNDArray) manager.create(1f),

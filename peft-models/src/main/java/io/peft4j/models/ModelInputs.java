@@ -11,24 +11,50 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The inputs of one pass, checked: {@code input_ids}, {@code attention_mask} (1 for tokens, 0 for
- * padding on any side; optional) and {@code token_type_ids} (optional), each [batch, length]. They
- * are told apart by their names if they have names, else by their order.
+ * padding on any side; optional), {@code token_type_ids} (optional) and {@code position_ids}
+ * (optional, for decoders), each [batch, length]. They are told apart by their names if they have
+ * names, else by their order.
+ *
+ * <p>A pass that goes on from a cache has the tokens after those in the cache, and a padding mask
+ * for both.
  */
 public final class ModelInputs {
   private static final List<String> NAMES =
-      List.of("input_ids", "attention_mask", "token_type_ids");
+      List.of("input_ids", "attention_mask", "token_type_ids", "position_ids");
 
   private final NDArray ids;
   private final long[] idValues;
   private final @Nullable NDArray padding;
   private final @Nullable NDArray types;
+  private final @Nullable NDArray positions;
+  private final @Nullable KeyValueCache cache;
 
   private ModelInputs(
-      NDArray ids, long[] idValues, @Nullable NDArray padding, @Nullable NDArray types) {
+      NDArray ids,
+      long[] idValues,
+      @Nullable NDArray padding,
+      @Nullable NDArray types,
+      @Nullable NDArray positions,
+      @Nullable KeyValueCache cache) {
     this.ids = ids;
     this.idValues = idValues;
     this.padding = padding;
     this.types = types;
+    this.positions = positions;
+    this.cache = cache;
+  }
+
+  /**
+   * The inputs of a step over a cache, which the generation loop has checked.
+   *
+   * @param ids int64 [batch, length]
+   * @param padding float32 [batch, 1, 1, cached + length], minus infinity at padding; or null
+   * @param positions int64 [batch, length]
+   * @param cache what the tokens before have left
+   */
+  static ModelInputs step(
+      NDArray ids, @Nullable NDArray padding, NDArray positions, KeyValueCache cache) {
+    return new ModelInputs(ids, ids.toLongArray(), padding, null, positions, cache);
   }
 
   /**
@@ -73,7 +99,16 @@ public final class ModelInputs {
       types = integers(NAMES.get(2), found[2]);
       values(NAMES.get(2), types, limits.tokenTypes());
     }
-    return new ModelInputs(ids, idValues, padding, types);
+    NDArray positions = null;
+    if (found[3] != null) {
+      if (limits.positions() == 0) {
+        throw new InvalidInputException("the model takes no position_ids");
+      }
+      checkShape(NAMES.get(3), found[3], shape);
+      positions = integers(NAMES.get(3), found[3]);
+      values(NAMES.get(3), positions, limits.positions());
+    }
+    return new ModelInputs(ids, idValues, padding, types, positions, null);
   }
 
   private static @Nullable NDArray[] sort(NDList inputs) {
@@ -183,7 +218,8 @@ public final class ModelInputs {
   /**
    * What is added to attention scores because of padding.
    *
-   * @return float32 [batch, 1, 1, length], minus infinity at padding; null if nothing is padded
+   * @return float32 [batch, 1, 1, cached + length], minus infinity at padding; null if nothing is
+   *     padded
    */
   public @Nullable NDArray padding() {
     return padding;
@@ -196,6 +232,35 @@ public final class ModelInputs {
    */
   public @Nullable NDArray types() {
     return types;
+  }
+
+  /**
+   * The positions.
+   *
+   * @return int64 [batch, length]; null if none were given, which means that they count from 0 at
+   *     the first token or padding of a row
+   */
+  public @Nullable NDArray positions() {
+    return positions;
+  }
+
+  /**
+   * What the tokens before these have left.
+   *
+   * @return the cache; null for a pass by itself
+   */
+  public @Nullable KeyValueCache cache() {
+    return cache;
+  }
+
+  /**
+   * Tells whether only the output at the last token of each row is wanted, as when text is
+   * generated.
+   *
+   * @return false where all tokens' outputs are
+   */
+  public boolean lastOnly() {
+    return cache != null;
   }
 
   /**

@@ -4,6 +4,7 @@ import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
+import java.util.Optional;
 
 /** A model without its weights: names, shapes, and how it computes. Immutable; holds no arrays. */
 public interface Network {
@@ -42,11 +43,31 @@ public interface Network {
   Shape[] outputShapes(long batch, long length);
 
   /**
+   * What a cache of keys and values must have for token-by-token computing.
+   *
+   * @return the shape; empty if the model cannot compute so
+   */
+  default Optional<CacheShape> cacheShape() {
+    return Optional.empty();
+  }
+
+  /**
    * What inputs must satisfy.
    *
    * @param vocabulary number of token ids
    * @param tokenTypes number of token types; 0 if the model takes none
    * @param longest most tokens in a row
+   * @param positions number of positions that can be chosen for tokens; 0 if the model finds them
+   *     by itself
    */
-  record InputLimits(int vocabulary, int tokenTypes, int longest) {}
+  record InputLimits(int vocabulary, int tokenTypes, int longest, int positions) {}
+
+  /**
+   * What a cache of keys and values is made for.
+   *
+   * @param layers number of layers
+   * @param heads key and value heads of a layer
+   * @param size size of a head
+   */
+  record CacheShape(int layers, int heads, int size) {}
 }

@@ -13,6 +13,8 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.models.onnx.BertOnnx;
 import io.peft4j.nn.Backbone;
 import io.peft4j.nn.Pass;
+import io.peft4j.nn.PassLease;
+import io.peft4j.nn.PassSource;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.nn.WeightStore;
@@ -40,7 +42,7 @@ import org.jspecify.annotations.Nullable;
  * for use by several threads at once. The caller closes the model; memory goes when the last pass
  * that began before has ended.
  */
-public final class PretrainedModel extends AbstractBlock implements Backbone, AutoCloseable {
+public final class PretrainedModel extends AbstractBlock implements Backbone, PassSource, AutoCloseable {
   private final Blueprint blueprint;
   private final Network network;
   private final WeightStore weights;
@@ -235,6 +237,44 @@ public final class PretrainedModel extends AbstractBlock implements Backbone, Au
       }
     }
     return network.forward(pass, ModelInputs.of(inputs, network.limits()));
+  }
+
+  @Override
+  public Backbone backbone() {
+    return this;
+  }
+
+  @Override
+  public PassLease lease(long batch, int copies) {
+    return new BasePass(weights.lease());
+  }
+
+  /** The base alone: rows stay where they are. */
+  private record BasePass(WeightSnapshot lease) implements PassLease {
+    @Override
+    public Pass pass() {
+      return Pass.base(lease);
+    }
+
+    @Override
+    public NDList order(NDList inputs) {
+      return inputs;
+    }
+
+    @Override
+    public NDList restore(NDList outputs) {
+      return outputs;
+    }
+
+    @Override
+    public void close() {
+      lease.close();
+    }
+  }
+
+  /** The network, for those in this package that run it step by step. */
+  Network network() {
+    return network;
   }
 
   /**

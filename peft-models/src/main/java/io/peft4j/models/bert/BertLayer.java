@@ -15,6 +15,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class BertLayer {
   private final BertConfig config;
+  private final Attention attention;
   private final Linear query;
   private final Linear key;
   private final Linear value;
@@ -26,6 +27,7 @@ final class BertLayer {
 
   BertLayer(ModelLayout layout, String path, BertConfig config) {
     this.config = config;
+    attention = Attention.of(config.heads(), config.heads());
     query = new Linear(layout, path + ".attention.self.query");
     key = new Linear(layout, path + ".attention.self.key");
     value = new Linear(layout, path + ".attention.self.value");
@@ -54,13 +56,11 @@ final class BertLayer {
 
   NDArray forward(Pass pass, NDArray x, @Nullable NDArray padding) {
     NDArray context =
-        Attention.attend(
+        attention.attend(
             query.forward(pass, x),
             key.forward(pass, x),
             value.forward(pass, x),
             padding,
-            config.heads(),
-            config.heads(),
             false,
             pass.dropout() ? config.attentionDropout() : 0);
     NDArray attended =

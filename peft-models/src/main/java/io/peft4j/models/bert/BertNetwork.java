@@ -57,7 +57,7 @@ final class BertNetwork implements Network {
 
   @Override
   public InputLimits limits() {
-    return new InputLimits(config.vocabulary(), config.tokenTypes(), config.positions());
+    return new InputLimits(config.vocabulary(), config.tokenTypes(), config.positions(), 0);
   }
 
   @Override

@@ -2,6 +2,7 @@ package io.peft4j.models.llama;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
+import io.peft4j.models.CausalContext;
 import io.peft4j.nn.Join;
 import io.peft4j.nn.Linear;
 import io.peft4j.nn.Pass;
@@ -10,11 +11,13 @@ import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Attention;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Rotary;
-import org.jspecify.annotations.Nullable;
 
 /** One layer of the decoder: attention and gated feed-forward, each of a normalised input. */
 final class LlamaLayer {
   private final LlamaConfig config;
+  private final int index;
+  private final Rotary rotary;
+  private final Attention attention;
   private final RmsNorm inputNorm;
   private final Linear query;
   private final Linear key;
@@ -27,8 +30,11 @@ final class LlamaLayer {
   private final Linear down;
   private final Join outputJoin;
 
-  LlamaLayer(ModelLayout layout, String path, LlamaConfig config) {
+  LlamaLayer(ModelLayout layout, String path, int index, LlamaConfig config, Rotary rotary) {
     this.config = config;
+    this.index = index;
+    this.rotary = rotary;
+    attention = Attention.of(config.heads(), config.keyValueHeads());
     inputNorm = new RmsNorm(layout, path + ".input_layernorm", config.epsilon());
     query = new Linear(layout, path + ".self_attn.q_proj");
     key = new Linear(layout, path + ".self_attn.k_proj");
@@ -58,26 +64,20 @@ final class LlamaLayer {
     layout.norm(path + ".post_attention_layernorm", hidden, false);
   }
 
-  /**
-   * Computes the layer.
-   *
-   * @param mask what is added to attention scores, causality included; null for causality alone
-   */
-  NDArray forward(Pass pass, NDArray x, Rotary rotary, NDList rotations, @Nullable NDArray mask) {
+  NDArray forward(Pass pass, NDArray x, NDList rotations, CausalContext context) {
     NDArray normed = inputNorm.forward(pass, x);
     NDList turned =
         rotary.rotate(query.forward(pass, normed), key.forward(pass, normed), rotations);
-    NDArray context =
-        Attention.attend(
+    NDArray seen =
+        context.attend(
+            index,
+            attention,
             turned.get(0),
             turned.get(1),
             value.forward(pass, normed),
-            mask,
-            config.heads(),
-            config.keyValueHeads(),
-            mask == null,
+            0,
             pass.dropout() ? config.attentionDropout() : 0);
-    NDArray attended = attentionJoin.forward(pass, attentionOutput.forward(pass, context), x);
+    NDArray attended = attentionJoin.forward(pass, attentionOutput.forward(pass, seen), x);
     NDArray inner = innerNorm.forward(pass, attended);
     NDArray activated = Ops.siluProduct(gate.forward(pass, inner), up.forward(pass, inner));
     return outputJoin.forward(pass, down.forward(pass, activated), attended);

@@ -2,8 +2,8 @@ package io.peft4j.models.llama;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
-import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.models.CausalContext;
 import io.peft4j.models.ModelInputs;
 import io.peft4j.models.Network;
 import io.peft4j.nn.Embedding;
@@ -11,11 +11,11 @@ import io.peft4j.nn.Linear;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.RmsNorm;
 import io.peft4j.target.ModelLayout;
-import io.peft4j.torch.Attention;
 import io.peft4j.torch.Rotary;
 import io.peft4j.torch.Scopes;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -40,7 +40,7 @@ final class LlamaNetwork implements Network {
     rotary = new Rotary(config.theta(), config.headSize());
     tokens = new Embedding(layout, prefix + "embed_tokens");
     for (int i = 0; i < config.layers(); i++) {
-      layers.add(new LlamaLayer(layout, prefix + "layers." + i, config));
+      layers.add(new LlamaLayer(layout, prefix + "layers." + i, i, config, rotary));
     }
     norm = new RmsNorm(layout, prefix + "norm", config.epsilon());
     head = withHead ? new Linear(layout, HEAD) : null;
@@ -72,22 +72,26 @@ final class LlamaNetwork implements Network {
 
   @Override
   public InputLimits limits() {
-    return new InputLimits(config.vocabulary(), 0, config.positions());
+    return new InputLimits(config.vocabulary(), 0, config.positions(), config.positions());
+  }
+
+  @Override
+  public Optional<CacheShape> cacheShape() {
+    return Optional.of(
+        new CacheShape(config.layers(), config.keyValueHeads(), config.headSize()));
   }
 
   @Override
   public NDList forward(Pass pass, ModelInputs inputs) {
-    NDArray positions =
-        inputs.manager().arange(0, inputs.length(), 1, DataType.INT64).expandDims(0);
-    NDList rotations = rotary.tables(positions);
-    NDArray padding = inputs.padding();
-    NDArray mask = padding == null ? null : Attention.causalMask(padding);
+    CausalContext context = new CausalContext(inputs, 0);
+    NDList rotations = rotary.tables(context.positions());
     NDArray x = tokens.forward(pass, inputs.ids());
     for (LlamaLayer layer : layers) {
       NDArray input = x;
-      x = Scopes.keepResult(() -> layer.forward(pass, input, rotary, rotations, mask));
+      x = Scopes.keepResult(() -> layer.forward(pass, input, rotations, context));
     }
-    NDArray hidden = norm.forward(pass, x);
+    context.end();
+    NDArray hidden = norm.forward(pass, inputs.lastOnly() ? x.get(":, -1:") : x);
     NDArray output = head == null ? hidden : head.forward(pass, hidden);
     output.setName(head == null ? "last_hidden_state" : "logits");
     return new NDList(output);

@@ -66,7 +66,7 @@ final class RobertaNetwork implements Network {
   @Override
   public InputLimits limits() {
     // How long a row may be depends on its padding: see places.
-    return new InputLimits(config.vocabulary(), config.tokenTypes(), Integer.MAX_VALUE);
+    return new InputLimits(config.vocabulary(), config.tokenTypes(), Integer.MAX_VALUE, 0);
   }
 
   @Override

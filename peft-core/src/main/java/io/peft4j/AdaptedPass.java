@@ -2,6 +2,7 @@ package io.peft4j;
 
 import ai.djl.ndarray.NDList;
 import io.peft4j.nn.Pass;
+import io.peft4j.nn.PassLease;
 import io.peft4j.spi.Adapter;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -10,14 +11,16 @@ import org.jspecify.annotations.Nullable;
  * What one pass holds until it ends: weights and adapters that stay as they are, and the order of
  * its rows.
  */
-record PassLease(Pass pass, List<Adapter> adapters, @Nullable RowOrder rows)
-    implements AutoCloseable {
+record AdaptedPass(Pass pass, List<Adapter> adapters, @Nullable RowOrder rows)
+    implements PassLease {
 
-  NDList order(NDList inputs) {
+  @Override
+  public NDList order(NDList inputs) {
     return rows == null ? inputs : rows.sort(inputs);
   }
 
-  NDList restore(NDList outputs) {
+  @Override
+  public NDList restore(NDList outputs) {
     return rows == null ? outputs : rows.restore(outputs);
   }
 

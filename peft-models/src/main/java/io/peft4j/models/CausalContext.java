@@ -1,0 +1,106 @@
+package io.peft4j.models;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.types.DataType;
+import io.peft4j.torch.Attention;
+import java.util.HashMap;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What the layers of a decoder share in one pass: positions, masks, and the cache if there is one.
+ * Arrays belong to the pass.
+ */
+public final class CausalContext {
+  private final ModelInputs inputs;
+  private final @Nullable KeyValueCache cache;
+  private final long past;
+  private final NDArray positions;
+  private final Map<Integer, NDArray> masks = new HashMap<>();
+
+  /**
+   * Prepares a pass.
+   *
+   * @param inputs its inputs
+   * @param windows how many tokens a token sees, itself included, in the model's layers: 0 for all
+   *     before it
+   */
+  public CausalContext(ModelInputs inputs, int... windows) {
+    this.inputs = inputs;
+    cache = inputs.cache();
+    past = cache == null ? 0 : cache.length();
+    NDArray given = inputs.positions();
+    positions =
+        given == null
+            ? inputs.manager().arange((int) past, (int) (past + inputs.length()), 1, DataType.INT64).expandDims(0)
+            : given;
+    if (cache != null) {
+      cache.begin(inputs.length());
+    }
+    // Made now: what a layer makes goes with the layer's scope.
+    for (int window : windows) {
+      if (needed(window)) {
+        masks.computeIfAbsent(
+            limit(window),
+            w -> Attention.causalMask(inputs.manager(), inputs.padding(), past, inputs.length(), w));
+      }
+    }
+  }
+
+  /**
+   * The position of each token.
+   *
+   * @return int64 [batch or 1, length]
+   */
+  public NDArray positions() {
+    return positions;
+  }
+
+  /**
+   * Attends causally.
+   *
+   * @param layer number of the layer, from 0
+   * @param attention heads, scale and bound
+   * @param query float32 [batch, length, heads · size]
+   * @param key float32 [batch, length, keyValueHeads · size]
+   * @param value as {@code key}
+   * @param window one of the windows that this was made with
+   * @param dropout probability with which attention weights are dropped
+   * @return float32 [batch, length, heads · size]
+   */
+  public NDArray attend(
+      int layer,
+      Attention attention,
+      NDArray query,
+      NDArray key,
+      NDArray value,
+      int window,
+      double dropout) {
+    NDArray mask = masks.get(limit(window));
+    return cache == null
+        ? attention.attend(query, key, value, mask, mask == null, dropout)
+        : cache.attend(layer, attention, query, key, value, mask, window);
+  }
+
+  /**
+   * Whether causality alone does not say what a token sees. A single token over a cache needs no
+   * mask for its window: it is given just the keys in it.
+   */
+  private boolean needed(int window) {
+    boolean single = cache != null && inputs.length() == 1;
+    return inputs.padding() != null
+        || (!single && (limit(window) > 0 || past > 0));
+  }
+
+  /** A window that nothing exceeds makes the same mask as none. */
+  private int limit(int window) {
+    return window < past + inputs.length() ? window : 0;
+  }
+
+  /** Ends the pass: the cache holds its tokens now. */
+  public void end() {
+    if (cache != null) {
+      cache.end(inputs.length());
+    }
+  }
+}
