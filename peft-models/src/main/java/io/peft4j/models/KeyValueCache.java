@@ -2,7 +2,6 @@ package io.peft4j.models;
 
 import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
-import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
@@ -140,7 +139,7 @@ public final class KeyValueCache implements AutoCloseable {
       for (NDArray[] arrays : new NDArray[][] {keys, values}) {
         for (int i = 0; i < arrays.length; i++) {
           try (NDArray before = arrays[i]) {
-            arrays[i] = Scopes.unmanaged(before.get(new NDList(index)));
+            arrays[i] = Scopes.unmanaged(before.get(index));
           }
         }
       }
