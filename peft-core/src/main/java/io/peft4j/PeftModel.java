@@ -448,7 +448,8 @@ public final class PeftModel implements PassSource, AutoCloseable {
       }
       WeightSnapshot weights = asMerged ? backbone.weights().lease() : leaseBase();
       AdapterSet acting = asMerged ? AdapterSet.none() : set;
-      RowOrder rows = acting.rows().isEmpty() ? null : new RowOrder(acting.rows(), copies, adapters);
+      RowOrder rows =
+          acting.rows().isEmpty() ? null : new RowOrder(acting.rows(), copies, adapters);
       List<Segment> segments = rows == null ? List.of(adapters.segment(acting)) : rows.segments();
       return new AdaptedPass(
           new Pass(weights, segments, mode.dropout()), adapters.lease(acting), rows);

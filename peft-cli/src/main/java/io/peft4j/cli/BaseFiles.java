@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.MalformedFileException;
 import io.peft4j.PeftException;
+import io.peft4j.models.LoadOptions;
 import io.peft4j.models.PretrainedModel;
 import io.peft4j.state.Checkpoint;
 import io.peft4j.state.Json;
@@ -12,6 +13,7 @@ import io.peft4j.state.TensorInfo;
 import io.peft4j.state.TensorType;
 import io.peft4j.target.LayerSpec;
 import io.peft4j.target.ModelLayout;
+import io.peft4j.torch.Precision;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -44,6 +46,9 @@ record BaseFiles(
     int files,
     long bytes,
     List<String> problems) {
+  /** For what is compared with figures from elsewhere, or only looked at. */
+  static final LoadOptions FLOAT32 = LoadOptions.builder().precision(Precision.FLOAT32).build();
+
   private static final int SHOWN = 5;
   private static final int PIECE = 1 << 26;
 

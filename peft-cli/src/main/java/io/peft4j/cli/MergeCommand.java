@@ -87,7 +87,7 @@ final class MergeCommand implements Callable<Integer> {
     long shardSize = Sizes.parse("--max-shard-size", maxShardSize);
     NewDirectory.check(target);
     TensorType stored = chosen == null ? stored(base) : chosen;
-    try (PretrainedModel model = PretrainedModel.load(base);
+    try (PretrainedModel model = PretrainedModel.load(base, BaseFiles.FLOAT32);
         PeftModel adapted = Peft.open(model)) {
       request.apply(adapted);
       adapted.merge(active, true);

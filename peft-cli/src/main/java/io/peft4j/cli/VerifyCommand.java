@@ -105,7 +105,7 @@ final class VerifyCommand implements Callable<Integer> {
     try (IoFile file = IoFile.open(io)) {
       TensorInfo expected = file.check(expect);
       TrainingCheck training = train == null ? null : TrainingCheck.parse(train, file, expected);
-      try (PretrainedModel model = PretrainedModel.load(base);
+      try (PretrainedModel model = PretrainedModel.load(base, BaseFiles.FLOAT32);
           PeftModel adapted = Peft.open(model)) {
         request.apply(adapted);
         if (merge) {

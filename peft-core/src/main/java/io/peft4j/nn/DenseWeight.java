@@ -11,13 +11,15 @@ import io.peft4j.torch.Scopes;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A weight held as a float32 array. Where products are computed in bfloat16 a copy in that type is
- * made for the first product and kept, half as large again.
+ * A weight held as a float32 array. Where products are computed in bfloat16, copies are made when
+ * they are first needed and kept: one in that type for products of many rows, one in float16 for
+ * products of few, each half as large again.
  */
 public final class DenseWeight implements Weight {
   private final NDArray array;
   private final boolean owned;
   private final Precision precision;
+  private final FewRows fewRows = new FewRows();
   private @Nullable NDArray half;
 
   private DenseWeight(NDArray array, boolean owned, Precision precision) {
@@ -70,9 +72,11 @@ public final class DenseWeight implements Weight {
 
   @Override
   public NDArray linear(NDArray x, @Nullable NDArray bias) {
-    return precision == Precision.BFLOAT16
-        ? Ops.linearBfloat16(x, half(), bias)
-        : Ops.linear(x, array, bias);
+    if (precision == Precision.FLOAT32) {
+      return Ops.linear(x, array, bias);
+    }
+    NDArray few = fewRows.linear(x, array, array.getShape(), bias);
+    return few == null ? Ops.linearBfloat16(x, half(), bias) : few;
   }
 
   private synchronized NDArray half() {
@@ -100,12 +104,15 @@ public final class DenseWeight implements Weight {
   public long bytes() {
     long values = array.getShape().size();
     synchronized (this) {
-      return values * Float.BYTES + (half == null ? 0 : values * Short.BYTES);
+      return values * Float.BYTES
+          + (half == null ? 0 : values * Short.BYTES)
+          + fewRows.bytes(array.getShape());
     }
   }
 
   @Override
   public synchronized void close() {
+    fewRows.close();
     if (half != null) {
       half.close();
       half = null;

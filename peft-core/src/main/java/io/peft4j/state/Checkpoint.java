@@ -218,6 +218,11 @@ public final class Checkpoint implements TensorStore {
   }
 
   @Override
+  public NDArray half(NDManager manager, String name) {
+    return owner(name).half(manager, name);
+  }
+
+  @Override
   public NDArray float32(NDManager manager, String name) {
     return owner(name).float32(manager, name);
   }

@@ -46,6 +46,7 @@ final class NativeMapping implements AutoCloseable {
     MAP.put(DataType.FLOAT16, mapKernel(5));
     MAP.put(DataType.FLOAT32, mapKernel(6));
     MAP.put(DataType.FLOAT64, mapKernel(7));
+    MAP.put(DataType.BFLOAT16, mapKernel(15));
   }
 
   /**

@@ -6,6 +6,7 @@ import ai.djl.ndarray.types.DataType;
 import io.peft4j.AdapterStateException;
 import io.peft4j.MalformedFileException;
 import io.peft4j.PeftException;
+import io.peft4j.torch.Ops;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -227,17 +228,12 @@ public final class SafeTensors implements TensorStore {
                             + info.type()
                             + ", which the engine cannot hold"
                             + (info.type().isFloat32Readable() ? "; read it as float32" : "")));
+    NDArray part = part(manager, info, type);
+    if (part != null) {
+      return part;
+    }
     MappedFile from = mapped();
     long position = dataStart + info.begin();
-    if (nativeMapping != null
-        && info.bytes() >= LEAST_MAPPED
-        && position % type.getNumOfBytes() == 0
-        && TensorArrays.isHost(manager)) {
-      NDArray array = nativeMapping.array(manager, position, info.shape(), type);
-      if (array != null) {
-        return array;
-      }
-    }
     int width = type.getNumOfBytes();
     return filled(
         manager,
@@ -250,6 +246,37 @@ public final class SafeTensors implements TensorStore {
           }
           destination.put(source);
         });
+  }
+
+  /** The file's own memory as an array, or null if the tensor is small or cannot be mapped. */
+  private @Nullable NDArray part(NDManager manager, TensorInfo info, DataType type) {
+    mapped();
+    long position = dataStart + info.begin();
+    return nativeMapping != null
+            && info.bytes() >= LEAST_MAPPED
+            && position % type.getNumOfBytes() == 0
+            && TensorArrays.isHost(manager)
+        ? nativeMapping.array(manager, position, info.shape(), type)
+        : null;
+  }
+
+  @Override
+  public NDArray half(NDManager manager, String name) {
+    TensorInfo info = info(name);
+    if (info.type() == TensorType.F16) {
+      return array(manager, name);
+    }
+    if (info.type() != TensorType.BF16) {
+      throw new MalformedFileException(
+          at(info) + "is of type " + info.type() + " where F16 or BF16 is needed");
+    }
+    NDArray part = part(manager, info, DataType.BFLOAT16);
+    if (part != null) {
+      return part;
+    }
+    try (NDArray wide = float32Copy(manager, name)) {
+      return Ops.toBfloat16(wide);
+    }
   }
 
   @Override

@@ -107,6 +107,18 @@ public interface TensorStore extends AutoCloseable {
   NDArray float32(NDManager manager, String name);
 
   /**
+   * An F16 or BF16 tensor as it is stored, mapped as by {@link #array} where that is possible.
+   *
+   * @param manager owns the array, a manager of the PyTorch engine; the caller closes it
+   * @param name the tensor
+   * @return float16 or bfloat16 array of the file's shape, to be treated as read-only. A bfloat16
+   *     array is for kernels alone: the engine's own interface aborts the process if it meets one
+   * @throws io.peft4j.MalformedFileException if there is no such tensor or it is of another type
+   * @throws io.peft4j.AdapterStateException if the store is closed
+   */
+  NDArray half(NDManager manager, String name);
+
+  /**
    * A tensor in float32 in memory of its own, free to be written to; else as {@link #float32}.
    *
    * @param manager owns the array, a manager of the PyTorch engine; the caller closes it

@@ -81,9 +81,9 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
    * @param keys the cache, float32 [batch, keyValueHeads, capacity, size]; written to
    * @param values as {@code keys}
    * @param past how many tokens the cache holds so far: int64 scalar, at most capacity - length
-   * @param mask as for {@link #attend}, with the keys of all past + length tokens; null for a single
-   *     query that sees all keys within the window, and for several if nothing is past and each
-   *     sees all keys up to its own
+   * @param mask as for {@link #attend}, with the keys of all past + length tokens; null for a
+   *     single query that sees all keys within the window, and for several if nothing is past and
+   *     each sees all keys up to its own
    * @param window how many keys a single query without mask sees, its own included; 0 for all
    * @return float32 [batch, length, heads · size]
    */
@@ -129,7 +129,11 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
     String lower = "torch.triu(f, torch.add(torch.sub(l, n), 1))";
     // A query's own key is on diagonal l - n; the window ends that many diagonals below.
     String window =
-        "torch.add(" + lower + ", torch.tril(f, torch.sub(torch.sub(l, n), " + variant.window + ")))";
+        "torch.add("
+            + lower
+            + ", torch.tril(f, torch.sub(torch.sub(l, n), "
+            + variant.window
+            + ")))";
     return Kernel.of(
         "z: Tensor" + (variant.padded ? ", p: Tensor" : "") + " -> Tensor",
         "n = torch.size(z, 0)",
@@ -161,9 +165,7 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
     Attention attention = variant.attention;
     int groups = attention.heads / attention.keyValueHeads;
     String begin =
-        variant.window == 0
-            ? "s = 0"
-            : "s = ops.prim.max(torch.sub(e, " + variant.window + "), 0)";
+        variant.window == 0 ? "s = 0" : "s = ops.prim.max(torch.sub(e, " + variant.window + "), 0)";
     boolean causal = !variant.single && !variant.masked;
     String keys = "torch.slice(kc, 2, s, e, 1)";
     String values = "torch.slice(vc, 2, s, e, 1)";
@@ -229,7 +231,13 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
   }
 
   private static String split(String name, String length, int heads) {
-    return "torch.transpose(torch.reshape(" + name + ", [b, " + length + ", " + heads + ", -1]), 1, 2)";
+    return "torch.transpose(torch.reshape("
+        + name
+        + ", [b, "
+        + length
+        + ", "
+        + heads
+        + ", -1]), 1, 2)";
   }
 
   private static String repeat(String split, int groups) {

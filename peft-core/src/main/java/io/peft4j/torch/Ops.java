@@ -22,11 +22,21 @@ public final class Ops {
       Kernel.of("x: Tensor -> Tensor", "return torch.to(x, 15)");
   private static final Kernel LINEAR_BFLOAT16 =
       Kernel.of(
-          "x: Tensor, w: Tensor -> Tensor", "return torch.to(torch.linear(torch.to(x, 15), w), 6)");
+          "x: Tensor, w: Tensor -> Tensor",
+          "return torch.to(torch.linear(torch.to(x, 15), torch.to(w, 15)), 6)");
   private static final Kernel LINEAR_BIAS_BFLOAT16 =
       Kernel.of(
           "x: Tensor, w: Tensor, b: Tensor -> Tensor",
-          "return torch.to(torch.linear(torch.to(x, 15), w, torch.to(b, 15)), 6)");
+          "return torch.to(torch.linear(torch.to(x, 15), torch.to(w, 15), torch.to(b, 15)), 6)");
+  private static final Kernel TO_FLOAT32 =
+      Kernel.of("x: Tensor -> Tensor", "return torch.to(x, 6)");
+  private static final Kernel LINEAR_WIDENED =
+      Kernel.of("x: Tensor, w: Tensor -> Tensor", "return torch.linear(x, torch.to(w, 6))");
+  private static final Kernel LINEAR_BIAS_WIDENED =
+      Kernel.of(
+          "x: Tensor, w: Tensor, b: Tensor -> Tensor", "return torch.linear(x, torch.to(w, 6), b)");
+  private static final Kernel ROWS_WIDENED =
+      Kernel.of("w: Tensor, i: Tensor -> Tensor", "return torch.to(torch.embedding(w, i), 6)");
   private static final Kernel ALL_FINITE =
       Kernel.of("x: Tensor -> Tensor", "return torch.all(torch.isfinite(x))");
   private static final Kernel SUM = Kernel.of("x: Tensor -> Tensor", "return torch.sum(x)");
@@ -54,7 +64,7 @@ public final class Ops {
    * x·Wᵀ + b with x, W and b rounded to bfloat16.
    *
    * @param x [..., in]
-   * @param weight bfloat16 [out, in], as {@link #toBfloat16} gives it
+   * @param weight [out, in] of any floating-point type; bfloat16 is taken as it is
    * @param bias float32 [out], or null for none
    * @return float32 [..., out]
    */
@@ -73,6 +83,43 @@ public final class Ops {
    */
   public static NDArray toBfloat16(NDArray x) {
     return TO_BFLOAT16.call(x);
+  }
+
+  /**
+   * Widens to float32.
+   *
+   * @param x array of any floating-point type, bfloat16 included
+   * @return float32 array of the same shape; a view of x if it is float32 already
+   */
+  public static NDArray toFloat32(NDArray x) {
+    return TO_FLOAT32.call(x);
+  }
+
+  /**
+   * x·Wᵀ + b in float32 for a weight of 16 bits, which is widened for the length of the call.
+   *
+   * @param x float32 [..., in]
+   * @param weight float16 or bfloat16 [out, in]
+   * @param bias float32 [out], or null for none
+   * @return float32 [..., out]
+   */
+  public static NDArray linearWidened(NDArray x, NDArray weight, @Nullable NDArray bias) {
+    return bias == null
+        ? LINEAR_WIDENED.call(x, weight)
+        : LINEAR_BIAS_WIDENED.call(x, weight, bias);
+  }
+
+  /**
+   * Rows of a weight of 16 bits, by index.
+   *
+   * @param weight float16 or bfloat16 [rows, dimension]
+   * @param ids int64 indexes of any shape
+   * @return float32 [ids..., dimension]
+   */
+  public static NDArray rowsWidened(NDArray weight, NDArray ids) {
+    NDArray rows = ROWS_WIDENED.call(weight, ids);
+    rows.attach(ids.getManager());
+    return rows;
   }
 
   /**

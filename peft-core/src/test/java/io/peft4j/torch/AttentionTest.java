@@ -92,16 +92,15 @@ class AttentionTest {
       NDArray ka = manager.create(k, new Shape(BATCH, LENGTH, (long) keyHeads * SIZE));
       NDArray va = manager.create(v, new Shape(BATCH, LENGTH, (long) keyHeads * SIZE));
       NDArray mask = padded ? manager.create(padding, new Shape(BATCH, 1, 1, LENGTH)) : null;
-      NDArray whole = mask != null && causal ? Attention.causalMask(manager, mask, 0, LENGTH, 0) : mask;
+      NDArray whole =
+          mask != null && causal ? Attention.causalMask(manager, mask, 0, LENGTH, 0) : mask;
       Attention attention = Attention.of(heads, keyHeads);
-      NDArray actual =
-          attention.attend(qa, ka, va, whole, causal && mask == null, 0);
+      NDArray actual = attention.attend(qa, ka, va, whole, causal && mask == null, 0);
       assertEquals(qa.getShape(), actual.getShape());
       assertNear(expected, actual.toFloatArray(), 1e-5, null);
 
       // With hardly anything dropped the other form is the same wherever something is seen.
-      NDArray dropping =
-          attention.attend(qa, ka, va, whole, causal && mask == null, 1e-9);
+      NDArray dropping = attention.attend(qa, ka, va, whole, causal && mask == null, 1e-9);
       assertNear(expected, dropping.toFloatArray(), 1e-5, seen);
     }
   }
@@ -109,7 +108,11 @@ class AttentionTest {
   /** Steps over a cache see what one pass sees, in each of the ways that a query can be limited. */
   @ParameterizedTest
   @CsvSource({
-    "4, 4, 0, 0, false", "4, 2, 0, 0, true", "4, 2, 3, 0, false", "4, 1, 3, 0, true", "4, 2, 2, 1.5, true"
+    "4, 4, 0, 0, false",
+    "4, 2, 0, 0, true",
+    "4, 2, 3, 0, false",
+    "4, 1, 3, 0, true",
+    "4, 2, 2, 1.5, true"
   })
   void stepsOverACacheAreTheWholePass(
       int heads, int keyHeads, int window, double softcap, boolean padded) {
@@ -117,7 +120,10 @@ class AttentionTest {
     padding[LENGTH] = padded ? Float.NEGATIVE_INFINITY : 0;
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
         GradMode off = GradMode.off()) {
-      NDArray q = manager.create(random(1, BATCH * LENGTH * heads * SIZE), new Shape(BATCH, LENGTH, (long) heads * SIZE));
+      NDArray q =
+          manager.create(
+              random(1, BATCH * LENGTH * heads * SIZE),
+              new Shape(BATCH, LENGTH, (long) heads * SIZE));
       Shape keyShape = new Shape(BATCH, LENGTH, (long) keyHeads * SIZE);
       NDArray k = manager.create(random(2, BATCH * LENGTH * keyHeads * SIZE), keyShape);
       NDArray v = manager.create(random(3, BATCH * LENGTH * keyHeads * SIZE), keyShape);
@@ -181,7 +187,9 @@ class AttentionTest {
         x.setRequiresGradient(true);
         NDArray mask =
             manager.full(new Shape(2, 1, 1, 3), Float.NEGATIVE_INFINITY, DataType.FLOAT32);
-        NDArray y = Attention.of(2, 2).attend(x, x, x, Attention.causalMask(manager, mask, 0, 3, 0), false, dropout);
+        NDArray y =
+            Attention.of(2, 2)
+                .attend(x, x, x, Attention.causalMask(manager, mask, 0, 3, 0), false, dropout);
         ai.djl.pytorch.jni.JniUtils.backward(
             (ai.djl.pytorch.engine.PtNDArray) y.sum(),
             (ai.djl.pytorch.engine.PtNDArray) manager.create(1f),

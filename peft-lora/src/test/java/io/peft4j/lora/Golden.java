@@ -5,8 +5,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
+import io.peft4j.models.LoadOptions;
 import io.peft4j.models.PretrainedModel;
 import io.peft4j.state.SafeTensors;
+import io.peft4j.torch.Precision;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -22,7 +24,9 @@ final class Golden {
   private Golden() {}
 
   static PretrainedModel model(String name) {
-    return PretrainedModel.load(ROOT.resolve("models").resolve(name));
+    return PretrainedModel.load(
+        ROOT.resolve("models").resolve(name),
+        LoadOptions.builder().precision(Precision.FLOAT32).build());
   }
 
   static List<Path> directories(String area) throws IOException {

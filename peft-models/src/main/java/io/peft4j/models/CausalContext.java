@@ -32,7 +32,10 @@ public final class CausalContext {
     NDArray given = inputs.positions();
     positions =
         given == null
-            ? inputs.manager().arange((int) past, (int) (past + inputs.length()), 1, DataType.INT64).expandDims(0)
+            ? inputs
+                .manager()
+                .arange((int) past, (int) (past + inputs.length()), 1, DataType.INT64)
+                .expandDims(0)
             : given;
     if (cache != null) {
       cache.begin(inputs.length());
@@ -42,7 +45,8 @@ public final class CausalContext {
       if (needed(window)) {
         masks.computeIfAbsent(
             limit(window),
-            w -> Attention.causalMask(inputs.manager(), inputs.padding(), past, inputs.length(), w));
+            w ->
+                Attention.causalMask(inputs.manager(), inputs.padding(), past, inputs.length(), w));
       }
     }
   }
@@ -88,8 +92,7 @@ public final class CausalContext {
    */
   private boolean needed(int window) {
     boolean single = cache != null && inputs.length() == 1;
-    return inputs.padding() != null
-        || (!single && (limit(window) > 0 || past > 0));
+    return inputs.padding() != null || (!single && (limit(window) > 0 || past > 0));
   }
 
   /** A window that nothing exceeds makes the same mask as none. */

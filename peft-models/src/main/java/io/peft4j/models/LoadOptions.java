@@ -5,7 +5,9 @@ import io.peft4j.InvalidConfigException;
 import io.peft4j.torch.Precision;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /** How a model is loaded. Immutable. */
 public final class LoadOptions {
@@ -20,7 +22,7 @@ public final class LoadOptions {
   }
 
   private final Device device;
-  private final Precision precision;
+  private final @Nullable Precision precision;
   private final Head head;
   private final List<String> labels;
   private final boolean meanPooling;
@@ -66,10 +68,10 @@ public final class LoadOptions {
   /**
    * What products with the weights are computed in.
    *
-   * @return the precision
+   * @return the precision; empty if it is chosen by what the checkpoint holds and the CPU does fast
    */
-  public Precision precision() {
-    return precision;
+  public Optional<Precision> precision() {
+    return Optional.ofNullable(precision);
   }
 
   /**
@@ -115,7 +117,7 @@ public final class LoadOptions {
   /** Collects {@link LoadOptions}. */
   public static final class Builder {
     private Device device = Device.cpu();
-    private Precision precision = Precision.FLOAT32;
+    private @Nullable Precision precision;
     private Head head = Head.AS_CONFIGURED;
     private List<String> labels = List.of();
     private boolean meanPooling;
@@ -135,9 +137,10 @@ public final class LoadOptions {
     }
 
     /**
-     * Sets what products with the weights are computed in; float32 if this is not called. {@link
-     * Precision#fastest()} halves the time of training on CPUs with instructions for bfloat16, at
-     * the accuracy of PyTorch's autocast, and changes nothing on others.
+     * Sets what products with the weights are computed in. If this is not called, weights stored in
+     * float32 are computed in float32, and others in {@link Precision#fastest()}, which is measured
+     * once and said in the log. bfloat16 has the accuracy of PyTorch's autocast; weights stay
+     * stored as they are either way.
      *
      * @param precision the precision
      * @return this

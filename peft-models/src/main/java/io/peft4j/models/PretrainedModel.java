@@ -38,11 +38,13 @@ import org.jspecify.annotations.Nullable;
  * ModelInputs}; outputs are named as in transformers: {@code logits} of a model with a head, {@code
  * last_hidden_state} and, where there is a pooler, {@code pooler_output} of one without.
  *
- * <p>Weights of float32 files are the mapped files themselves; others are widened to float32. Safe
- * for use by several threads at once. The caller closes the model; memory goes when the last pass
- * that began before has ended.
+ * <p>Weights are held as they are stored: those of float32 and 16-bit files are the mapped files
+ * themselves. What they are computed in is a choice of its own, see {@link
+ * LoadOptions.Builder#precision}. Safe for use by several threads at once. The caller closes the
+ * model; memory goes when the last pass that began before has ended.
  */
-public final class PretrainedModel extends AbstractBlock implements Backbone, PassSource, AutoCloseable {
+public final class PretrainedModel extends AbstractBlock
+    implements Backbone, PassSource, AutoCloseable {
   private final Blueprint blueprint;
   private final Network network;
   private final WeightStore weights;
@@ -106,9 +108,7 @@ public final class PretrainedModel extends AbstractBlock implements Backbone, Pa
               layout,
               WeightLoader.withoutTied(layout, names),
               options,
-              name ->
-                  WeightLoader.unmanaged(
-                      options.device(), manager -> checkpoint.float32(manager, name)));
+              name -> WeightLoader.stored(checkpoint, name, options));
       return new PretrainedModel(blueprint, network, weights, options.device(), directory);
     }
   }
@@ -131,8 +131,8 @@ public final class PretrainedModel extends AbstractBlock implements Backbone, Pa
             WeightLoader.names(encoder.names()),
             options,
             name ->
-                WeightLoader.unmanaged(
-                    options.device(),
+                WeightLoader.dense(
+                    options,
                     manager ->
                         Ops.engineOwned(
                             manager.create(

@@ -7,10 +7,14 @@ import ai.djl.ndarray.types.Shape;
 import io.peft4j.MalformedFileException;
 import io.peft4j.models.LoadOptions.Head;
 import io.peft4j.nn.DenseWeight;
+import io.peft4j.nn.HalfWeight;
 import io.peft4j.nn.Weight;
+import io.peft4j.state.TensorInfo;
 import io.peft4j.state.TensorStore;
+import io.peft4j.state.TensorType;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Ops;
+import io.peft4j.torch.Precision;
 import java.nio.ByteBuffer;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -70,14 +74,14 @@ final class WeightLoader {
    * Reads weights.
    *
    * @param names the model's name of each tensor, as {@link #names} gives it, to the stored one
-   * @param reader gives a new float32 array for a stored name
+   * @param reader gives a new weight for a stored name
    */
   static Map<String, Weight> read(
       Blueprint blueprint,
       ModelLayout layout,
       Map<String, String> names,
       LoadOptions options,
-      Function<String, NDArray> reader) {
+      Function<String, Weight> reader) {
     Map<String, Weight> weights = new LinkedHashMap<>();
     try {
       names.forEach(
@@ -90,9 +94,7 @@ final class WeightLoader {
                     : UNUSED.matcher(name).matches()
                         || (options.head() != Head.AS_CONFIGURED && HEAD.matcher(name).matches());
             if (!skipped) {
-              Weight before =
-                  weights.put(
-                      target, DenseWeight.owning(reader.apply(stored), options.precision()));
+              Weight before = weights.put(target, reader.apply(stored));
               if (before != null) {
                 before.close();
                 throw new MalformedFileException(
@@ -146,8 +148,25 @@ final class WeightLoader {
             });
   }
 
-  private static Weight dense(LoadOptions options, Function<NDManager, NDArray> maker) {
-    return DenseWeight.owning(unmanaged(options.device(), maker), options.precision());
+  /** A new float32 weight. */
+  static Weight dense(LoadOptions options, Function<NDManager, NDArray> maker) {
+    return DenseWeight.owning(
+        unmanaged(options.device(), maker), options.precision().orElse(Precision.FLOAT32));
+  }
+
+  /**
+   * A tensor of a checkpoint as it is stored, if layers multiply by it or look its rows up; else in
+   * float32: the few values of norms and biases are used as they are.
+   */
+  static Weight stored(TensorStore store, String name, LoadOptions options) {
+    TensorInfo info = store.info(name);
+    boolean half = info.type() == TensorType.BF16 || info.type() == TensorType.F16;
+    if (!half || info.shape().dimension() != 2 || !options.device().equals(Device.cpu())) {
+      return dense(options, manager -> store.float32(manager, name));
+    }
+    Precision precision = options.precision().orElseGet(Precision::fastest);
+    return new HalfWeight(
+        unmanaged(options.device(), manager -> store.half(manager, name)), precision);
   }
 
   /** Makes an array that no manager closes. */

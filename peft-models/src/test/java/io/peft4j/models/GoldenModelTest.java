@@ -33,7 +33,7 @@ class GoldenModelTest {
     Path directory = Goldens.directory(name);
     Path file = directory.resolve(io + ".safetensors");
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
-        PretrainedModel model = PretrainedModel.load(directory)) {
+        PretrainedModel model = Goldens.load(directory)) {
       NDList inputs = Goldens.inputs(manager, file);
       NDList actual = model.forward(inputs);
 

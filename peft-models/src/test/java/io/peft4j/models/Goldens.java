@@ -10,6 +10,7 @@ import ai.djl.ndarray.NDManager;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.state.Json;
 import io.peft4j.state.SafeTensors;
+import io.peft4j.torch.Precision;
 import java.nio.file.Path;
 
 /** The golden models and what transformers makes of their inputs. */
@@ -17,6 +18,12 @@ final class Goldens {
   private static final Path ROOT = Path.of(System.getProperty("peft4j.golden"), "models");
 
   private Goldens() {}
+
+  /** A model computed in float32 whatever it is stored in: that is what goldens are. */
+  static PretrainedModel load(Path directory) {
+    return PretrainedModel.load(
+        directory, LoadOptions.builder().precision(Precision.FLOAT32).build());
+  }
 
   static Path directory(String model) {
     return ROOT.resolve(model);

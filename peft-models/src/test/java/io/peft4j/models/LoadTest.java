@@ -96,8 +96,8 @@ class LoadTest {
               prefix(tensors, "bert.");
               tensors.put("bert.embeddings.position_ids", manager.arange(64).expandDims(0));
             });
-    try (PretrainedModel expected = PretrainedModel.load(Goldens.directory("bert"));
-        PretrainedModel actual = PretrainedModel.load(old)) {
+    try (PretrainedModel expected = Goldens.load(Goldens.directory("bert"));
+        PretrainedModel actual = Goldens.load(old)) {
       Goldens.assertSame(run(expected), run(actual));
     }
   }
@@ -106,8 +106,8 @@ class LoadTest {
   void aHeadlessCheckpointMayLackThePooler() throws IOException {
     Path bare =
         changed("bert", tensors -> tensors.keySet().removeIf(name -> name.startsWith("pooler.")));
-    try (PretrainedModel expected = PretrainedModel.load(Goldens.directory("bert"));
-        PretrainedModel actual = PretrainedModel.load(bare)) {
+    try (PretrainedModel expected = Goldens.load(Goldens.directory("bert"));
+        PretrainedModel actual = Goldens.load(bare)) {
       Goldens.assertSame(new NDList(run(expected).get(0)), run(actual));
       assertTrue(actual.layout().layer("pooler.dense").isEmpty());
     }
@@ -122,7 +122,7 @@ class LoadTest {
               tensors.put("roberta.pooler.dense.weight", manager.zeros(new Shape(32, 32)));
               tensors.put("roberta.pooler.dense.bias", manager.zeros(new Shape(32)));
             });
-    try (PretrainedModel model = PretrainedModel.load(old)) {
+    try (PretrainedModel model = Goldens.load(old)) {
       assertTrue(model.layout().layer("roberta.pooler.dense").isEmpty());
     }
   }
@@ -166,7 +166,7 @@ class LoadTest {
 
   @Test
   void aNewClassifierIsDrawnFromItsSeed() {
-    try (PretrainedModel headless = PretrainedModel.load(Goldens.directory("bert"));
+    try (PretrainedModel headless = Goldens.load(Goldens.directory("bert"));
         PretrainedModel first = withClassifier("bert", 1);
         PretrainedModel same = withClassifier("bert", 1);
         PretrainedModel other = withClassifier("bert", 2)) {
@@ -226,7 +226,7 @@ class LoadTest {
               prefix(tensors, "bert.");
               tensors.put("cls.predictions.bias", manager.zeros(new Shape(100)));
             });
-    try (PretrainedModel expected = PretrainedModel.load(Goldens.directory("bert"));
+    try (PretrainedModel expected = Goldens.load(Goldens.directory("bert"));
         PretrainedModel actual =
             PretrainedModel.load(pretrained, LoadOptions.builder().headless().build())) {
       assertEquals("BertModel", actual.architecture());
@@ -236,7 +236,7 @@ class LoadTest {
 
   @Test
   void tiedNamesShareOneWeightUnlessTheFileHasTwo() throws IOException {
-    try (PretrainedModel tied = PretrainedModel.load(Goldens.directory("llama-tied"));
+    try (PretrainedModel tied = Goldens.load(Goldens.directory("llama-tied"));
         WeightSnapshot weights = tied.weights().lease()) {
       assertSame(
           weights.weight(tied.layout().parameterIndex("lm_head.weight")),
@@ -245,7 +245,7 @@ class LoadTest {
     ObjectNode config = Goldens.config("llama");
     config.put("tie_word_embeddings", true);
     Path two = changed("llama", config, tensors -> {});
-    try (PretrainedModel untied = PretrainedModel.load(two)) {
+    try (PretrainedModel untied = Goldens.load(two)) {
       assertFalse(untied.config().get("tie_word_embeddings").asBoolean());
       assertTrue(untied.layout().tied().isEmpty());
     }
@@ -254,7 +254,7 @@ class LoadTest {
             "llama",
             config,
             tensors -> tensors.put("lm_head.weight", tensors.get("model.embed_tokens.weight")));
-    try (PretrainedModel tied = PretrainedModel.load(equal)) {
+    try (PretrainedModel tied = Goldens.load(equal)) {
       assertEquals(1, tied.layout().tied().size());
     }
   }
@@ -268,7 +268,7 @@ class LoadTest {
           .forEach(
               name -> weights.put(name, io.peft4j.nn.DenseWeight.of(file.float32(manager, name))));
     }
-    try (PretrainedModel expected = PretrainedModel.load(Goldens.directory("bert"));
+    try (PretrainedModel expected = Goldens.load(Goldens.directory("bert"));
         PretrainedModel actual = PretrainedModel.of(Goldens.config("bert"), weights)) {
       Goldens.assertSame(run(expected), run(actual));
     }
@@ -276,7 +276,7 @@ class LoadTest {
 
   @Test
   void closingFreesTheWeightsWhenTheLastLeaseEnds() {
-    PretrainedModel model = PretrainedModel.load(Goldens.directory("bert"));
+    PretrainedModel model = Goldens.load(Goldens.directory("bert"));
     WeightSnapshot lease = model.weights().lease();
     NDArray weight = lease.weight(0).dense();
 

@@ -95,7 +95,7 @@ class PassTest {
   })
   void gradientsAreThoseOfFiniteDifferences(String name, String parameter) {
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
-        PretrainedModel model = PretrainedModel.load(Goldens.directory(name))) {
+        PretrainedModel model = Goldens.load(Goldens.directory(name))) {
       NDList inputs = inputs(manager, name);
       Copies copies = Copies.of(model, manager, parameter);
       NDArray copy = copies.copies().values().iterator().next();
@@ -127,7 +127,7 @@ class PassTest {
     config.put("attention_probs_dropout_prob", 0.3);
     config.put("classifier_dropout", 0.3);
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
-        PretrainedModel plain = PretrainedModel.load(Goldens.directory(name));
+        PretrainedModel plain = Goldens.load(Goldens.directory(name));
         WeightSnapshot lease = plain.weights().lease()) {
       Map<String, Weight> weights = new HashMap<>();
       for (String parameter : plain.layout().parameterNames()) {
@@ -158,7 +158,7 @@ class PassTest {
     String norm = name.equals("bert") ? "embeddings.LayerNorm.weight" : "model.norm.weight";
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
         GradMode off = GradMode.off();
-        PretrainedModel model = PretrainedModel.load(Goldens.directory(name));
+        PretrainedModel model = Goldens.load(Goldens.directory(name));
         WeightSnapshot weights = model.weights().lease()) {
       NDList inputs = inputs(manager, name);
       Copies copies = Copies.of(model, manager, norm);
@@ -185,7 +185,7 @@ class PassTest {
   void eightThreadsGetTheSameAnswers(String name) throws Exception {
     ExecutorService threads = Executors.newFixedThreadPool(8);
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
-        PretrainedModel model = PretrainedModel.load(Goldens.directory(name))) {
+        PretrainedModel model = Goldens.load(Goldens.directory(name))) {
       float[] expected = model.forward(inputs(manager, name)).get(0).toFloatArray();
       List<Future<float[][]>> answers = new ArrayList<>();
       for (int i = 0; i < 8; i++) {
@@ -216,7 +216,7 @@ class PassTest {
   void aDjlModelComputesWithIt() throws Exception {
     Path directory = Goldens.directory("bert-classifier");
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
-        PretrainedModel model = PretrainedModel.load(directory);
+        PretrainedModel model = Goldens.load(directory);
         ai.djl.Model djl = ai.djl.Model.newInstance("bert", "PyTorch")) {
       djl.setBlock(model);
       NDList inputs = inputs(manager, "bert-classifier");

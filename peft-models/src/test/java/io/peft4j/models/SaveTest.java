@@ -44,9 +44,9 @@ class SaveTest {
   void reloadsBitForBitInItsOwnType(String name, TensorType type) throws IOException {
     Path source = Goldens.directory(name);
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
-        PretrainedModel model = PretrainedModel.load(source)) {
+        PretrainedModel model = Goldens.load(source)) {
       model.save(target, SaveOptions.builder().type(type).build());
-      try (PretrainedModel again = PretrainedModel.load(target)) {
+      try (PretrainedModel again = Goldens.load(target)) {
         Goldens.assertSame(run(manager, model, name), run(manager, again, name));
         assertEquals(model.config(), again.config());
       }
@@ -65,7 +65,7 @@ class SaveTest {
   @Test
   void shardsAreThoseOfTransformers() throws IOException {
     Path source = Goldens.directory("llama-tied");
-    try (PretrainedModel model = PretrainedModel.load(source)) {
+    try (PretrainedModel model = Goldens.load(source)) {
       model.save(target, SaveOptions.builder().type(TensorType.BF16).maxShardSize(40_000).build());
     }
     for (String file :
@@ -83,16 +83,16 @@ class SaveTest {
   @Test
   void savingOverItselfKeepsTheModelAlive() throws IOException {
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
-        PretrainedModel first = PretrainedModel.load(Goldens.directory("bert"))) {
+        PretrainedModel first = Goldens.load(Goldens.directory("bert"))) {
       first.save(target);
       Files.writeString(target.resolve("vocab.txt"), "[PAD]\n");
-      try (PretrainedModel model = PretrainedModel.load(target)) {
+      try (PretrainedModel model = Goldens.load(target)) {
         model.save(target, SaveOptions.builder().maxShardSize(20_000).build());
         Goldens.assertSame(run(manager, first, "bert"), run(manager, model, "bert"));
         assertTrue(Files.exists(target.resolve("vocab.txt")));
         assertFalse(Files.exists(target.resolve("model.safetensors")));
       }
-      try (PretrainedModel sharded = PretrainedModel.load(target)) {
+      try (PretrainedModel sharded = Goldens.load(target)) {
         Goldens.assertSame(run(manager, first, "bert"), run(manager, sharded, "bert"));
       }
     }
@@ -101,7 +101,7 @@ class SaveTest {
   @Test
   void replacedWeightsAreSavedAndUntieWhatTheyNoLongerShare() {
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
-        PretrainedModel model = PretrainedModel.load(Goldens.directory("llama-tied"))) {
+        PretrainedModel model = Goldens.load(Goldens.directory("llama-tied"))) {
       int head = model.layout().parameterIndex("lm_head.weight");
       NDArray doubled;
       try (WeightSnapshot weights = model.weights().lease()) {
@@ -115,7 +115,7 @@ class SaveTest {
 
       assertFalse(
           Json.readObject(target.resolve("config.json")).get("tie_word_embeddings").asBoolean());
-      try (PretrainedModel again = PretrainedModel.load(target)) {
+      try (PretrainedModel again = Goldens.load(target)) {
         Goldens.assertSame(expected, run(manager, again, "llama-tied"));
       }
       model.save(target);

@@ -77,8 +77,7 @@ final class LlamaNetwork implements Network {
 
   @Override
   public Optional<CacheShape> cacheShape() {
-    return Optional.of(
-        new CacheShape(config.layers(), config.keyValueHeads(), config.headSize()));
+    return Optional.of(new CacheShape(config.layers(), config.keyValueHeads(), config.headSize()));
   }
 
   @Override

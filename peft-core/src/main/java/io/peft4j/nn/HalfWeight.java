@@ -1,0 +1,73 @@
+package io.peft4j.nn;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.types.Shape;
+import io.peft4j.torch.Ops;
+import io.peft4j.torch.Precision;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A weight held in 16 bits as it is stored, mapped from its file where that is possible. It is
+ * widened for the length of a product of many rows, or multiplied in bfloat16, and packed for
+ * products of few rows.
+ */
+public final class HalfWeight implements Weight {
+  private final NDArray array;
+  private final Shape shape;
+  private final Precision precision;
+  private final FewRows fewRows = new FewRows();
+
+  /**
+   * A weight that closes its array when it is closed.
+   *
+   * @param array float16 or bfloat16 array, not attached to a manager that is closed earlier
+   * @param precision what {@link #linear} computes in
+   */
+  public HalfWeight(NDArray array, Precision precision) {
+    this.array = array;
+    this.precision = precision;
+    shape = array.getShape();
+  }
+
+  @Override
+  public Shape shape() {
+    return shape;
+  }
+
+  @Override
+  public NDArray dense() {
+    return Ops.toFloat32(array);
+  }
+
+  @Override
+  public NDArray linear(NDArray x, @Nullable NDArray bias) {
+    NDArray few = fewRows.linear(x, array, shape, bias);
+    if (few != null) {
+      return few;
+    }
+    return precision == Precision.BFLOAT16
+        ? Ops.linearBfloat16(x, array, bias)
+        : Ops.linearWidened(x, array, bias);
+  }
+
+  @Override
+  public NDArray rows(NDArray ids) {
+    return Ops.rowsWidened(array, ids);
+  }
+
+  @Override
+  public Weight withValues(NDArray values) {
+    return DenseWeight.owning(values, precision);
+  }
+
+  @Override
+  public long bytes() {
+    return shape.size() * Short.BYTES + fewRows.bytes(shape);
+  }
+
+  @Override
+  public void close() {
+    fewRows.close();
+    array.close();
+  }
+}
