@@ -105,6 +105,48 @@ public final class TargetSelection {
     return sequenceClassification;
   }
 
+  /**
+   * Checks that a restriction to numbered layers goes together with what is targeted.
+   *
+   * @param targets {@code target_modules}; null for the defaults of the model, which are names
+   * @param layersToTransform {@code layers_to_transform}
+   * @param layersPattern {@code layers_pattern}
+   * @throws InvalidConfigException if the targets are no list of names, or there are names of
+   *     numbered layers but no numbers
+   */
+  public static void checkLayers(
+      @Nullable Targets targets,
+      Collection<Integer> layersToTransform,
+      Collection<String> layersPattern) {
+    if (targets != null && !(targets instanceof Targets.Names)) {
+      if (!layersToTransform.isEmpty()) {
+        throw needsList("layers_to_transform", layersToTransform, targets);
+      }
+      if (!layersPattern.isEmpty()) {
+        throw needsList("layers_pattern", layersPattern, targets);
+      }
+    }
+    if (!layersPattern.isEmpty() && layersToTransform.isEmpty()) {
+      throw new InvalidConfigException(
+          "layers_pattern "
+              + layersPattern
+              + " needs layers_to_transform, which says which of the numbered layers are meant");
+    }
+  }
+
+  private static InvalidConfigException needsList(
+      String field, Collection<?> value, Targets targets) {
+    return new InvalidConfigException(
+        field
+            + " works only with a list of names in target_modules, got "
+            + field
+            + " "
+            + value
+            + " with target_modules '"
+            + targets.jsonValue()
+            + "'. Write the list, or put the layers' numbers into a regular expression");
+  }
+
   /** Collects a {@link TargetSelection}. */
   public static final class Builder {
     private @Nullable Targets targets;
@@ -228,33 +270,8 @@ public final class TargetSelection {
               "layers_to_transform counts layers from 0, got " + index);
         }
       }
-      if (!(targets instanceof Targets.Names)) {
-        if (!layersToTransform.isEmpty()) {
-          throw needsList("layers_to_transform", layersToTransform);
-        }
-        if (!layersPattern.isEmpty()) {
-          throw needsList("layers_pattern", layersPattern);
-        }
-      }
-      if (!layersPattern.isEmpty() && layersToTransform.isEmpty()) {
-        throw new InvalidConfigException(
-            "layers_pattern "
-                + layersPattern
-                + " needs layers_to_transform, which says which of the numbered layers are meant");
-      }
+      checkLayers(targets, layersToTransform, layersPattern);
       return new TargetSelection(this, targets);
-    }
-
-    private InvalidConfigException needsList(String field, Collection<?> value) {
-      return new InvalidConfigException(
-          field
-              + " works only with a list of names in target_modules, got "
-              + field
-              + " "
-              + value
-              + " with target_modules '"
-              + (targets == null ? "" : targets.jsonValue())
-              + "'. Write the list, or put the layers' numbers into a regular expression");
     }
   }
 }

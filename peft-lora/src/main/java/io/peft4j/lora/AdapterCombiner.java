@@ -64,10 +64,10 @@ final class AdapterCombiner {
         Factors factors = combiner.combine(terms, rank, flipped);
         tensors.put(
             LoraAssembly.keyA(layer),
-            factors.a().reshape(CombinationSource.shapeA(layer, factors.a())));
+            factors.a().reshape(FactorShapes.a(layer, factors.a().getShape().get(0))));
         tensors.put(
             LoraAssembly.keyB(layer),
-            factors.b().reshape(CombinationSource.shapeB(layer, factors.b())));
+            factors.b().reshape(FactorShapes.b(layer, factors.b().getShape().get(1))));
       }
     }
     return new Combined(config(rank, adapted), tensors);

@@ -4,10 +4,8 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.state.PeftDirectory;
-import io.peft4j.target.LayerKind;
 import io.peft4j.target.LayerSpec;
 import io.peft4j.target.ModelLayout;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.SortedMap;
@@ -123,31 +121,5 @@ final class CombinationSource {
       rank = Math.max(rank, Math.toIntExact(factors.rank()));
     }
     return rank;
-  }
-
-  /** A's shape for a rank, given that of a two-dimensional one. */
-  static Shape shapeA(LayerSpec layer, NDArray a) {
-    if (!isConvolution(layer)) {
-      return a.getShape();
-    }
-    long[] shape = layer.weight().getShape().clone();
-    shape[0] = a.getShape().get(0);
-    return new Shape(shape);
-  }
-
-  /** B's shape, given that of a two-dimensional one. */
-  static Shape shapeB(LayerSpec layer, NDArray b) {
-    if (!isConvolution(layer)) {
-      return b.getShape();
-    }
-    long[] shape = new long[layer.weight().dimension()];
-    Arrays.fill(shape, 1);
-    shape[0] = b.getShape().get(0);
-    shape[1] = b.getShape().get(1);
-    return new Shape(shape);
-  }
-
-  private static boolean isConvolution(LayerSpec layer) {
-    return layer.kind() == LayerKind.CONV1D || layer.kind() == LayerKind.CONV2D;
   }
 }

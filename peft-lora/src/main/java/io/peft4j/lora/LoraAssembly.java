@@ -17,7 +17,6 @@ import io.peft4j.target.LayerSpec;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Ops;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -127,13 +126,7 @@ final class LoraAssembly {
         layer.kind() == LayerKind.LINEAR_TRANSPOSED || layer.kind() == LayerKind.EMBEDDING;
     NDArray straight = rows ? weight.transpose() : weight;
     NDArray norms = Dora.norms(straight.add(factors.delta().reshape(straight.getShape())));
-    if (layer.kind() == LayerKind.CONV1D || layer.kind() == LayerKind.CONV2D) {
-      long[] shape = layer.weight().getShape().clone();
-      Arrays.fill(shape, 1);
-      shape[1] = norms.size();
-      return norms.reshape(shape);
-    }
-    return norms;
+    return norms.reshape(FactorShapes.magnitude(layer));
   }
 
   /** Adds trained rows at an embedding, and at the output layers that are tied to it. */

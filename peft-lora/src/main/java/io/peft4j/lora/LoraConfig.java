@@ -5,6 +5,7 @@ import io.peft4j.InvalidConfigException;
 import io.peft4j.PeftConfig;
 import io.peft4j.TaskType;
 import io.peft4j.target.PatternTable;
+import io.peft4j.target.TargetSelection;
 import io.peft4j.target.Targets;
 import java.util.List;
 import java.util.Map;
@@ -73,18 +74,7 @@ public final class LoraConfig implements PeftConfig {
   }
 
   private void checkTogether() {
-    if (targetModules != null && !(targetModules instanceof Targets.Names)) {
-      if (!layersToTransform.isEmpty() || !layersPattern.isEmpty()) {
-        throw new InvalidConfigException(
-            "layers_to_transform and layers_pattern restrict a list of target_modules; "
-                + "target_modules is '"
-                + targetModules.jsonValue()
-                + "'");
-      }
-    }
-    if (!layersPattern.isEmpty() && layersToTransform.isEmpty()) {
-      throw new InvalidConfigException("layers_pattern needs layers_to_transform");
-    }
+    TargetSelection.checkLayers(targetModules, layersToTransform, layersPattern);
     if (loraBias && useDora) {
       throw new InvalidConfigException("lora_bias cannot be used together with use_dora");
     }

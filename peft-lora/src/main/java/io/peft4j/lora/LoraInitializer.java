@@ -44,8 +44,8 @@ final class LoraInitializer {
       int rank,
       double scaling,
       NDManager manager) {
-    Shape shapeA = shapeA(layer, rank);
-    Shape shapeB = shapeB(layer, rank);
+    Shape shapeA = FactorShapes.a(layer, rank);
+    Shape shapeB = FactorShapes.b(layer, rank);
     if (layer.kind() == LayerKind.EMBEDDING) {
       NDArray a = init.kind() == Kind.RANDOM ? normal(manager, 1, shapeA) : manager.zeros(shapeA);
       return new Factors(a, normal(manager, 1, shapeB));
@@ -166,25 +166,6 @@ final class LoraInitializer {
     kept.attach(manager);
     NDScope.unregister(kept);
     return kept;
-  }
-
-  private static Shape shapeA(LayerSpec layer, int rank) {
-    return switch (layer.kind()) {
-      case CONV1D, CONV2D -> {
-        long[] shape = layer.weight().getShape().clone();
-        shape[0] = rank;
-        yield new Shape(shape);
-      }
-      default -> new Shape(rank, layer.inFeatures());
-    };
-  }
-
-  private static Shape shapeB(LayerSpec layer, int rank) {
-    return switch (layer.kind()) {
-      case CONV1D -> new Shape(layer.outFeatures(), rank, 1);
-      case CONV2D -> new Shape(layer.outFeatures(), rank, 1, 1);
-      default -> new Shape(layer.outFeatures(), rank);
-    };
   }
 
   /**

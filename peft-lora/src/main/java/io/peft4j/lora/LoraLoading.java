@@ -135,10 +135,11 @@ final class LoraLoading {
       left.remove(keyB);
       return;
     }
-    NDArray a = take(keyA, shapeA(layer, rank));
-    NDArray b = take(keyB, shapeB(layer, rank));
+    NDArray a = take(keyA, FactorShapes.a(layer, rank));
+    NDArray b = take(keyB, FactorShapes.b(layer, rank));
     NDArray bias = take(layer.path() + ".lora_B.bias", new Shape(layer.outFeatures()));
-    NDArray magnitude = take(layer.path() + ".lora_magnitude_vector", magnitudeShape(layer));
+    NDArray magnitude =
+        take(layer.path() + ".lora_magnitude_vector", FactorShapes.magnitude(layer));
     if (a == null || b == null) {
       return;
     }
@@ -191,33 +192,6 @@ final class LoraLoading {
         rank,
         config.scaling(layer.path(), rank),
         context.manager());
-  }
-
-  private static Shape shapeA(LayerSpec layer, long rank) {
-    return switch (layer.kind()) {
-      case CONV1D, CONV2D -> {
-        long[] shape = layer.weight().getShape().clone();
-        shape[0] = rank;
-        yield new Shape(shape);
-      }
-      default -> new Shape(rank, layer.inFeatures());
-    };
-  }
-
-  private static Shape shapeB(LayerSpec layer, long rank) {
-    return switch (layer.kind()) {
-      case CONV1D -> new Shape(layer.outFeatures(), rank, 1);
-      case CONV2D -> new Shape(layer.outFeatures(), rank, 1, 1);
-      default -> new Shape(layer.outFeatures(), rank);
-    };
-  }
-
-  private static Shape magnitudeShape(LayerSpec layer) {
-    return switch (layer.kind()) {
-      case CONV1D -> new Shape(1, layer.outFeatures(), 1);
-      case CONV2D -> new Shape(1, layer.outFeatures(), 1, 1);
-      default -> new Shape(layer.outFeatures());
-    };
   }
 
   private void tokens() {

@@ -298,8 +298,10 @@ class CombinationPropertyTest {
         long in = layer.inFeatures() * (layer.weight().dimension() > 2 ? 6 : 1);
         NDArray a = random(manager, random, rank, in);
         NDArray b = random(manager, random, layer.outFeatures(), rank);
-        tensors.put(LoraAssembly.keyA(layer), a.reshape(CombinationSource.shapeA(layer, a)));
-        tensors.put(LoraAssembly.keyB(layer), b.reshape(CombinationSource.shapeB(layer, b)));
+        tensors.put(
+            LoraAssembly.keyA(layer), a.reshape(FactorShapes.a(layer, a.getShape().get(0))));
+        tensors.put(
+            LoraAssembly.keyB(layer), b.reshape(FactorShapes.b(layer, b.getShape().get(1))));
       }
     }
     config.targetModules(names.toArray(String[]::new)).rankPattern(ranks).alphaPattern(alphas);
