@@ -15,6 +15,7 @@ import io.peft4j.nn.DenseWeight;
 import io.peft4j.nn.Weight;
 import io.peft4j.target.Targets;
 import io.peft4j.torch.Precision;
+import io.peft4j.torch.Scopes;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Random;
@@ -89,8 +90,7 @@ enum BaseShape {
                     norm && name.endsWith("weight")
                         ? manager.ones(shape)
                         : manager.randomNormal(0, DEVIATION, shape, DataType.FLOAT32);
-                array.detach();
-                weights.put(name, DenseWeight.owning(array, precision));
+                weights.put(name, DenseWeight.owning(Scopes.unmanaged(array), precision));
               });
     }
     return PretrainedModel.of(config, weights);

@@ -4,12 +4,12 @@ import ai.djl.Device;
 import ai.djl.engine.EngineException;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
-import ai.djl.ndarray.NDScope;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import ai.djl.pytorch.engine.PtNDArray;
 import ai.djl.pytorch.jni.JniUtils;
 import io.peft4j.torch.Kernel;
+import io.peft4j.torch.Scopes;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -116,8 +116,7 @@ final class NativeMapping implements AutoCloseable {
         NDArray size = host.create(expected.size() / type.getNumOfBytes())) {
       all = kernel.call(bytes, size);
       // Neither a scope nor a manager of the caller's shall close what later calls use.
-      NDScope.unregister(all);
-      all.detach();
+      Scopes.unmanaged(all);
       if (FileIdentity.of(file).equals(expected)) {
         whole.put(type, all);
         return all;

@@ -15,6 +15,7 @@ import io.peft4j.state.TensorType;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Precision;
+import io.peft4j.torch.Scopes;
 import java.nio.ByteBuffer;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -169,13 +170,10 @@ final class WeightLoader {
         unmanaged(options.device(), manager -> store.half(manager, name)), precision);
   }
 
-  /** Makes an array that no manager closes. */
+  /** Makes an array that no manager and no scope closes. */
   static NDArray unmanaged(Device device, Function<NDManager, NDArray> maker) {
     try (NDManager manager = NDManager.newBaseManager(device, "PyTorch")) {
-      NDArray array = maker.apply(manager);
-      array.detach();
-      ai.djl.ndarray.NDScope.unregister(array);
-      return array;
+      return Scopes.unmanaged(maker.apply(manager));
     }
   }
 
