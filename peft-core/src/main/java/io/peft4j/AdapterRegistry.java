@@ -1,12 +1,15 @@
 package io.peft4j;
 
+import io.peft4j.nn.LayerAdapter;
 import io.peft4j.nn.Pass.Segment;
 import io.peft4j.spi.Adapter;
+import io.peft4j.target.LayerSpec;
 import io.peft4j.target.ModelLayout;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** The adapters of one model by name. Guarded by the model's lock. */
 final class AdapterRegistry {
@@ -62,18 +65,34 @@ final class AdapterRegistry {
     set.names().forEach(this::get);
     for (int i = 0; i < names.size(); i++) {
       for (int j = i + 1; j < names.size(); j++) {
-        int shared = get(names.get(i)).sharedOverride(get(names.get(j)));
-        if (shared >= 0) {
+        String reason = conflict(get(names.get(i)), get(names.get(j)));
+        if (reason != null) {
           throw new AdapterStateException(
               "adapters '"
                   + names.get(i)
                   + "' and '"
                   + names.get(j)
-                  + "' cannot act together: both bring their own "
-                  + layout.parameterNames().get(shared));
+                  + "' cannot act together: "
+                  + reason);
         }
       }
     }
+  }
+
+  private @Nullable String conflict(Adapter first, Adapter second) {
+    int shared = first.sharedOverride(second);
+    if (shared >= 0) {
+      return "both bring their own " + layout.parameterNames().get(shared);
+    }
+    for (LayerSpec layer : layout.layers()) {
+      LayerAdapter one = first.layer(layer.slot());
+      LayerAdapter other = second.layer(layer.slot());
+      String reason = one == null || other == null ? null : one.conflict(other);
+      if (reason != null) {
+        return layer.path() + ": " + reason;
+      }
+    }
+    return null;
   }
 
   /** Leases the adapters of a set; the caller releases each of them. */

@@ -51,6 +51,16 @@ public interface LayerAdapter {
   }
 
   /**
+   * Why this and what another adapter does at the same layer cannot act together, if so.
+   *
+   * @param other what the other adapter does
+   * @return the reason, fit to stand after a colon, or null if they can
+   */
+  default @Nullable String conflict(LayerAdapter other) {
+    return null;
+  }
+
+  /**
    * A few words for reports.
    *
    * @return for example {@code r=8 alpha=16 scaling=2.0}

@@ -30,6 +30,16 @@ record ChainedLayerAdapter(LayerAdapter first, LayerAdapter second) implements L
   }
 
   @Override
+  public @Nullable String conflict(LayerAdapter other) {
+    if (other instanceof ChainedLayerAdapter chain) {
+      String reason = conflict(chain.first);
+      return reason == null ? conflict(chain.second) : reason;
+    }
+    String reason = first.conflict(other);
+    return reason == null ? second.conflict(other) : reason;
+  }
+
+  @Override
   public String describe() {
     return first.describe() + "; " + second.describe();
   }

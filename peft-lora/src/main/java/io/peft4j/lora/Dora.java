@@ -15,9 +15,9 @@ final class Dora {
           "w: Tensor, square: Tensor, a: Tensor, b: Tensor, s: Tensor -> Tensor",
           "a0 = torch.detach(a)",
           "b0 = torch.mul(torch.detach(b), s)",
-          "cross = torch.sum(torch.mul(torch.linear(w, a0), b0), [1])",
+          "cross = torch.sum(torch.mul(torch.linear(torch.detach(w), a0), b0), [1])",
           "own = torch.sum(torch.mul(torch.matmul(b0, torch.matmul(a0, torch.t(a0))), b0), [1])",
-          "total = torch.add(torch.add(square, torch.mul(cross, 2)), own)",
+          "total = torch.add(torch.add(torch.detach(square), torch.mul(cross, 2)), own)",
           "return torch.sqrt(torch.clamp(total, 0.))");
 
   private static final Kernel SQUARES =

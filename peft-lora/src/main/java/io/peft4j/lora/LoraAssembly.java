@@ -108,10 +108,13 @@ final class LoraAssembly {
       case CONV1D, CONV2D -> adapter.at(layer, new LoraConvolution(factors, bias, m), reason);
       default -> {
         boolean transposed = layer.kind() == LayerKind.LINEAR_TRANSPOSED;
-        NDArray squares = null;
+        LoraLinear.Squares squares = null;
         if (m != null) {
-          NDArray weight = context.weight(layer).dense();
-          squares = adapter.keep(Dora.squares(transposed ? weight.transpose() : weight));
+          Weight weight = context.weight(layer);
+          NDArray dense = weight.dense();
+          squares =
+              new LoraLinear.Squares(
+                  weight, adapter.keep(Dora.squares(transposed ? dense.transpose() : dense)));
         }
         adapter.at(
             layer, new LoraLinear(factors, bias, m, squares, config.dropout(), transposed), reason);
@@ -135,9 +138,11 @@ final class LoraAssembly {
     long[] indexes = tokens.stream().mapToLong(Integer::longValue).toArray();
     NDArray index = adapter.keep(Ops.engineOwned(context.manager().create(indexes)));
     NDArray own = adapter.parameter(key(layer, "token_adapter.trainable_tokens_delta"), rows);
-    adapter.at(layer, new TokenRows(index, own, layer.kind() != LayerKind.EMBEDDING), reason);
+    adapter.at(
+        layer, new TokenRows(tokens, index, own, layer.kind() != LayerKind.EMBEDDING), reason);
     for (LayerSpec other : tied) {
-      adapter.at(other, new TokenRows(index, own, true), reason + ", tied to " + layer.path());
+      adapter.at(
+          other, new TokenRows(tokens, index, own, true), reason + ", tied to " + layer.path());
     }
   }
 

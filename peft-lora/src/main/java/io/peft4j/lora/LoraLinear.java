@@ -3,6 +3,7 @@ package io.peft4j.lora;
 import ai.djl.ndarray.NDArray;
 import io.peft4j.nn.LayerAdapter;
 import io.peft4j.nn.LayerCall;
+import io.peft4j.nn.Weight;
 import io.peft4j.torch.Ops;
 import org.jspecify.annotations.Nullable;
 
@@ -11,9 +12,22 @@ final class LoraLinear implements LayerAdapter {
   private final LowRank factors;
   private final @Nullable NDArray bias;
   private final @Nullable NDArray magnitude;
-  private final @Nullable NDArray baseSquares;
+  private final @Nullable Squares squares;
   private final double dropout;
   private final boolean transposed;
+
+  /**
+   * The squared norms of the rows of a layer's weight, computed once.
+   *
+   * @param weight the base's own weight
+   * @param values its squared norms [out]
+   */
+  record Squares(Weight weight, NDArray values) {
+    /** Those of the weight in force, straightened: the known ones if it is the base's own. */
+    NDArray of(Weight inForce, NDArray straight) {
+      return inForce == weight ? values : Dora.squares(straight);
+    }
+  }
 
   /**
    * LoRA at one layer.
@@ -21,7 +35,7 @@ final class LoraLinear implements LayerAdapter {
    * @param factors A and B
    * @param bias the bias of B [out], or null
    * @param magnitude DoRA's m [out], or null
-   * @param baseSquares the squared norms of the base's rows [out], with a magnitude
+   * @param squares the base's, with a magnitude
    * @param dropout probability
    * @param transposed whether the layer stores W as [in, out]
    */
@@ -29,13 +43,13 @@ final class LoraLinear implements LayerAdapter {
       LowRank factors,
       @Nullable NDArray bias,
       @Nullable NDArray magnitude,
-      @Nullable NDArray baseSquares,
+      @Nullable Squares squares,
       double dropout,
       boolean transposed) {
     this.factors = factors;
     this.bias = bias;
     this.magnitude = magnitude;
-    this.baseSquares = baseSquares;
+    this.squares = squares;
     this.dropout = dropout;
     this.transposed = transposed;
   }
@@ -45,11 +59,13 @@ final class LoraLinear implements LayerAdapter {
     boolean dropped = call.dropout() && dropout > 0;
     NDArray x = Ops.dropout(call.input(), dropout, call.dropout());
     NDArray y;
-    if (magnitude == null || baseSquares == null) {
+    if (magnitude == null || squares == null) {
       y = factors.addTo(output, x, call.strength());
     } else {
-      NDArray weight = call.weight().dense();
-      NDArray ratio = magnitude.div(Dora.norms(straight(weight), baseSquares, factors));
+      NDArray weight = straight(call.weight().dense());
+      // An adapter may bring its own weight for the layer, this one or another that acts too.
+      NDArray own = squares.of(call.weight(), weight);
+      NDArray ratio = magnitude.div(Dora.norms(weight, own, factors));
       // With dropout the base's part is that of the dropped input too, as in PEFT.
       NDArray base =
           dropped

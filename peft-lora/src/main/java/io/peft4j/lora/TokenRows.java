@@ -5,6 +5,10 @@ import io.peft4j.nn.LayerAdapter;
 import io.peft4j.nn.LayerCall;
 import io.peft4j.torch.Kernel;
 import io.peft4j.torch.Ops;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Trained rows of an embedding [count, dimension], or of the output layer that is tied to it: row
@@ -32,6 +36,7 @@ final class TokenRows implements LayerAdapter {
   private static final Kernel SELECT =
       Kernel.of("w: Tensor, indexes: Tensor -> Tensor", "return torch.index_select(w, 0, indexes)");
 
+  private final List<Integer> tokens;
   private final NDArray indexes;
   private final NDArray rows;
   private final boolean output;
@@ -39,11 +44,13 @@ final class TokenRows implements LayerAdapter {
   /**
    * Trained rows at one layer.
    *
-   * @param indexes int64 [n]
+   * @param tokens the rows' numbers
+   * @param indexes the same as int64 [n]
    * @param rows float32 [n, dimension]
    * @param output whether the layer is the output layer, not an embedding
    */
-  TokenRows(NDArray indexes, NDArray rows, boolean output) {
+  TokenRows(List<Integer> tokens, NDArray indexes, NDArray rows, boolean output) {
+    this.tokens = List.copyOf(tokens);
     this.indexes = indexes;
     this.rows = rows;
     this.output = output;
@@ -73,6 +80,19 @@ final class TokenRows implements LayerAdapter {
   private NDArray blend(NDArray original, float strength) {
     NDArray own = select(original, indexes);
     return own.add(Ops.scale(rows.sub(own), strength));
+  }
+
+  /** PEFT refuses rows that two adapters train: each would put its own in the other's place. */
+  @Override
+  public @Nullable String conflict(LayerAdapter other) {
+    if (!(other instanceof TokenRows rival)) {
+      return null;
+    }
+    Set<Integer> shared = new TreeSet<>(tokens);
+    shared.retainAll(rival.tokens);
+    return shared.isEmpty()
+        ? null
+        : "both train the rows of the tokens " + shared + ", which only one of them can replace";
   }
 
   @Override
