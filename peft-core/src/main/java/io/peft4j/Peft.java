@@ -56,7 +56,11 @@ public final class Peft {
    * @return the model; the caller closes it
    */
   public static PeftModel open(Block block) {
-    return new PeftModel(block, block instanceof Backbone own ? own : StockBackbone.of(block));
+    if (!(block instanceof Backbone own)) {
+      return new PeftModel(block, StockBackbone.enter(block));
+    }
+    own.weights().enter();
+    return new PeftModel(block, own);
   }
 
   /**

@@ -22,6 +22,7 @@ import io.peft4j.spi.PeftMethods;
 import io.peft4j.state.SavedAdapter;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.GradMode;
+import io.peft4j.torch.Scopes;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -54,11 +55,11 @@ public final class PeftModel implements PassSource, AutoCloseable {
 
   private record Merged(AdapterSet set, WeightStore.Replacement replacement) {}
 
+  /** Over a backbone that counts this model already; closing the model ends that. */
   PeftModel(Block base, Backbone backbone) {
     this.base = base;
     this.backbone = backbone;
     adapters = new AdapterRegistry(backbone.layout());
-    backbone.weights().enter();
   }
 
   /**
@@ -376,7 +377,8 @@ public final class PeftModel implements PassSource, AutoCloseable {
    *
    * @param inputs the network's inputs, the first dimension of each the batch; they stay the
    *     caller's
-   * @return the outputs, attached to the manager of the first input
+   * @return the outputs, which belong to the manager of the first input and to the caller's {@link
+   *     NDScope}, if one is open
    */
   public NDList forward(NDList inputs) {
     return forward(inputs, active, ForwardMode.INFERENCE);
@@ -388,7 +390,8 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @param inputs the network's inputs, the first dimension of each the batch; they stay the
    *     caller's
    * @param mode what the pass is for
-   * @return the outputs, attached to the manager of the first input
+   * @return the outputs, which belong to the manager of the first input and to the caller's {@link
+   *     NDScope}, if one is open
    */
   public NDList forward(NDList inputs, ForwardMode mode) {
     return forward(inputs, active, mode);
@@ -416,15 +419,13 @@ public final class PeftModel implements PassSource, AutoCloseable {
   }
 
   NDList forward(NDList inputs, AdapterSet set, ForwardMode mode) {
-    try (PassLease lease = lease(inputs.head().getShape().get(0), 1, set, mode);
-        GradMode grad = GradMode.set(mode.gradients());
-        NDScope scope = new NDScope()) {
-      scope.suppressNotUsedWarning();
-      NDList outputs = backbone.forward(lease.pass(), lease.order(inputs));
-      outputs = lease.restore(outputs);
-      outputs.attach(inputs.head().getManager());
-      NDScope.unregister(outputs);
-      return outputs;
+    // Inputs without rows are for the network to refuse, which knows what it takes.
+    boolean hasRows = !inputs.isEmpty() && !inputs.head().isScalar();
+    long batch = hasRows ? inputs.head().getShape().get(0) : set.rows().size();
+    try (PassLease lease = lease(batch, 1, set, mode);
+        GradMode grad = GradMode.set(mode.gradients())) {
+      return Scopes.outputs(
+          inputs, () -> lease.restore(backbone.forward(lease.pass(), lease.order(inputs))));
     }
   }
 
@@ -588,13 +589,22 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * Merges the active adapters for good and closes this model.
    *
    * @return the base, now with merged weights; it was and stays the caller's
-   * @throws AdapterStateException if merging is not possible; nothing is changed then
+   * @throws AdapterStateException if merging is not possible, or passes compute with the weights of
+   *     a stock network, whose own parameters are overwritten; nothing is changed then
    */
   public Block mergeAndUnload() {
     synchronized (lock) {
+      boolean mergedBefore = merged != null;
       merge();
       if (merged != null) {
-        backbone.keep(merged.replacement());
+        try {
+          backbone.keep(merged.replacement());
+        } catch (RuntimeException e) {
+          if (!mergedBefore) {
+            unmerge();
+          }
+          throw e;
+        }
         merged = null;
       }
       return unload();

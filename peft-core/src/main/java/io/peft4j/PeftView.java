@@ -32,7 +32,8 @@ public final class PeftView implements PassSource {
    *
    * @param inputs the network's inputs, the first dimension of each the batch; they stay the
    *     caller's
-   * @return the outputs, attached to the manager of the first input
+   * @return the outputs, which belong to the manager of the first input and to the caller's {@link
+   *     ai.djl.ndarray.NDScope}, if one is open
    * @throws AdapterStateException if an adapter has been deleted, or rows and batch differ in
    *     number
    */
@@ -46,7 +47,8 @@ public final class PeftView implements PassSource {
    * @param inputs the network's inputs, the first dimension of each the batch; they stay the
    *     caller's
    * @param mode what the pass is for
-   * @return the outputs, attached to the manager of the first input
+   * @return the outputs, which belong to the manager of the first input and to the caller's {@link
+   *     ai.djl.ndarray.NDScope}, if one is open
    * @throws AdapterStateException if an adapter has been deleted, rows and batch differ in number,
    *     or gradients are asked for while adapters are merged
    */

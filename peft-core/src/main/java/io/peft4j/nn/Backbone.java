@@ -60,6 +60,8 @@ public interface Backbone {
    * Makes merged weights the network's own for good.
    *
    * @param merged the weights that have been put in place of the base's
+   * @throws io.peft4j.AdapterStateException if that is not possible while passes compute with the
+   *     base's own weights; nothing is changed then
    */
   default void keep(WeightStore.Replacement merged) {
     merged.keep();

@@ -15,7 +15,9 @@ import ai.djl.nn.core.Embedding;
 import ai.djl.nn.core.Linear;
 import ai.djl.nn.transformer.IdEmbedding;
 import ai.djl.util.Pair;
+import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
+import io.peft4j.PeftException;
 import io.peft4j.nn.Pass.Segment;
 import io.peft4j.target.LayerKind;
 import io.peft4j.target.ModelLayout;
@@ -70,15 +72,36 @@ public final class StockBackbone implements Backbone {
    */
   public static StockBackbone of(Block block) {
     synchronized (OPEN) {
-      WeakReference<StockBackbone> reference = OPEN.get(block);
-      StockBackbone known = reference == null ? null : reference.get();
-      if (known != null && known.weights.wrappers() > 0) {
-        return known;
-      }
-      StockBackbone made = read(block);
-      OPEN.put(block, new WeakReference<>(made));
-      return made;
+      return known(block);
     }
+  }
+
+  /**
+   * Reads a network's structure and counts one more model open over it, in one step: of two models
+   * that are opened at once neither can miss the other.
+   *
+   * @param block an initialised network with float32 parameters; it stays the caller's
+   * @return the backbone, on whose weights the caller calls {@link WeightStore#leave} in the end
+   * @throws InvalidConfigException if a parameter is not initialised or not float32
+   * @throws AdapterStateException if another model's adapters are merged into the network now
+   */
+  public static StockBackbone enter(Block block) {
+    synchronized (OPEN) {
+      StockBackbone backbone = known(block);
+      backbone.weights.enter();
+      return backbone;
+    }
+  }
+
+  private static StockBackbone known(Block block) {
+    WeakReference<StockBackbone> reference = OPEN.get(block);
+    StockBackbone known = reference == null ? null : reference.get();
+    if (known != null && known.weights.wrappers() > 0) {
+      return known;
+    }
+    StockBackbone made = read(block);
+    OPEN.put(block, new WeakReference<>(made));
+    return made;
   }
 
   private static StockBackbone read(Block block) {
@@ -117,6 +140,9 @@ public final class StockBackbone implements Backbone {
 
   @Override
   public NDList forward(Pass pass, NDList inputs) {
+    if (inputs.isEmpty()) {
+      throw new PeftException("the network needs at least one input; given was none");
+    }
     if (pass.segments().size() == 1) {
       return forward(pass, pass.segments().get(0), inputs);
     }
@@ -151,21 +177,36 @@ public final class StockBackbone implements Backbone {
 
   @Override
   public void keep(WeightStore.Replacement merged) {
-    // A DJL parameter takes no other array once it has a shape, so the values are copied into it.
-    try (WeightSnapshot now = weights.lease()) {
-      parameters.forEach(
-          (index, parameter) -> {
-            NDArray value = now.weight(index).dense();
-            NDArray own = parameter.getArray();
-            if (value != own) {
-              boolean gradient = own.hasGradient();
-              own.setRequiresGradient(false);
-              value.copyTo(own);
-              own.setRequiresGradient(gradient);
-            }
-          });
+    // No pass can begin while the store is locked.
+    synchronized (weights) {
+      int passes = merged.leasesBefore();
+      if (passes > 0) {
+        throw new AdapterStateException(
+            "the network's own parameters cannot be overwritten while "
+                + passes
+                + (passes == 1 ? " pass computes" : " passes compute")
+                + " with them: let no more begin, and merge and unload again when they have ended");
+      }
+      try (WeightSnapshot now = weights.lease()) {
+        copyFrom(now);
+      }
+      merged.undo();
     }
-    merged.undo();
+  }
+
+  /** A DJL parameter takes no other array once it has a shape, so values are copied into it. */
+  private void copyFrom(WeightSnapshot now) {
+    parameters.forEach(
+        (index, parameter) -> {
+          NDArray value = now.weight(index).dense();
+          NDArray own = parameter.getArray();
+          if (value != own) {
+            boolean gradient = own.hasGradient();
+            own.setRequiresGradient(false);
+            value.copyTo(own);
+            own.setRequiresGradient(gradient);
+          }
+        });
   }
 
   /** Walks a network. */

@@ -230,6 +230,18 @@ public final class WeightStore implements AutoCloseable {
       }
     }
 
+    /**
+     * How many leases there are on the weights as they were before, this replacement's own not
+     * counted: passes that began then, or with {@link #leaseBefore()}.
+     *
+     * @return the number of leases
+     */
+    public int leasesBefore() {
+      synchronized (WeightStore.this) {
+        return decided ? 0 : before.leases - 1;
+      }
+    }
+
     /** Puts the weights back that were there before, bit for bit; frees the new ones. */
     public void undo() {
       synchronized (WeightStore.this) {

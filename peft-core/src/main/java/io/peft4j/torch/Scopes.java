@@ -2,6 +2,7 @@ package io.peft4j.torch;
 
 import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
 import java.util.function.Supplier;
@@ -47,5 +48,31 @@ public final class Scopes {
     }
     NDScope.register(result);
     return result;
+  }
+
+  /**
+   * Computes the outputs of a network and closes everything else that was made on the way. What
+   * comes out behaves as the result of any operation on the first input does: it belongs to that
+   * input's manager, and to the caller's scope if one is open.
+   *
+   * @param inputs the network's inputs, at least one if there are outputs
+   * @param body computes on the calling thread; an input may be among its results, and stays as it
+   *     is then
+   * @return the outputs
+   */
+  public static NDList outputs(NDList inputs, Supplier<NDList> body) {
+    NDList outputs;
+    try (NDScope scope = new NDScope()) {
+      scope.suppressNotUsedWarning();
+      outputs = body.get();
+      NDScope.unregister(outputs);
+    }
+    for (NDArray output : outputs) {
+      if (inputs.stream().noneMatch(input -> input == output)) {
+        output.attach(inputs.head().getManager());
+        NDScope.register(output);
+      }
+    }
+    return outputs;
   }
 }

@@ -23,17 +23,20 @@ import ai.djl.nn.core.Linear;
 import ai.djl.nn.transformer.BertBlock;
 import ai.djl.training.DefaultTrainingConfig;
 import ai.djl.training.GradientCollector;
+import ai.djl.training.ParameterStore;
 import ai.djl.training.Trainer;
 import ai.djl.training.loss.Loss;
 import ai.djl.training.optimizer.Optimizer;
 import ai.djl.training.tracker.Tracker;
 import io.peft4j.AdapterSet;
+import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.Peft;
 import io.peft4j.PeftModel;
 import io.peft4j.target.Targets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -69,6 +72,54 @@ final class StockNetworkTest {
 
   private static float[] forward(PeftModel model, NDList inputs) {
     return model.forward(inputs).head().toFloatArray();
+  }
+
+  @Test
+  void aNetworkIsNotOverwrittenUnderARunningPass() throws Exception {
+    CountDownLatch running = new CountDownLatch(1);
+    CountDownLatch goOn = new CountDownLatch(1);
+    Block block =
+        new SequentialBlock()
+            .add(
+                arrays -> {
+                  // Initialising the network calls this too, before anybody waits.
+                  if (running.getCount() > 0 && Thread.currentThread().getName().equals("pass")) {
+                    running.countDown();
+                    try {
+                      goOn.await();
+                    } catch (InterruptedException e) {
+                      throw new AssertionError(e);
+                    }
+                  }
+                  return arrays;
+                })
+            .add(Linear.builder().setUnits(3).build());
+    block.initialize(manager, DataType.FLOAT32, new Shape(2, 4));
+    NDArray input = manager.randomNormal(new Shape(2, 4));
+    try (PeftModel model = Peft.wrap(block, random("02Linear"))) {
+      float[] base = model.with().forward(new NDList(input)).head().toFloatArray();
+      float[] adapted = forward(model, new NDList(input));
+      float[][] passed = new float[1][];
+      Thread pass =
+          new Thread(
+              () -> passed[0] = model.with().forward(new NDList(input)).head().toFloatArray(),
+              "pass");
+      pass.start();
+      running.await();
+      assertThrows(AdapterStateException.class, model::mergeAndUnload);
+      assertTrue(model.mergedAdapters().isNone());
+      goOn.countDown();
+      pass.join();
+      assertArrayEquals(base, passed[0]);
+      assertArrayEquals(adapted, forward(model, new NDList(input)));
+      model.mergeAndUnload();
+      float[] merged =
+          block
+              .forward(new ParameterStore(manager, false), new NDList(input), false)
+              .head()
+              .toFloatArray();
+      assertArrayEquals(adapted, merged, 1e-5f);
+    }
   }
 
   @Test

@@ -3,7 +3,6 @@ package io.peft4j.models;
 import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
-import ai.djl.ndarray.NDScope;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import ai.djl.nn.AbstractBlock;
@@ -23,8 +22,10 @@ import io.peft4j.state.Json;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Ops;
+import io.peft4j.torch.Scopes;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
@@ -281,19 +282,15 @@ public final class PretrainedModel extends AbstractBlock
    * Computes the model alone, without dropout and gradients.
    *
    * @param inputs see {@link ModelInputs}; they stay the caller's
-   * @return the outputs, attached to the manager of the first input
+   * @return the outputs, which belong to the manager of the first input and to the caller's {@link
+   *     ai.djl.ndarray.NDScope}, if one is open
    * @throws InvalidInputException if the inputs are not what the model takes
    * @throws io.peft4j.AdapterStateException if the model has been closed
    */
   public NDList forward(NDList inputs) {
     try (GradMode off = GradMode.off();
-        NDScope scope = new NDScope();
         WeightSnapshot lease = weights.lease()) {
-      scope.suppressNotUsedWarning();
-      NDList outputs = forward(Pass.base(lease), inputs);
-      outputs.attach(inputs.head().getManager());
-      NDScope.unregister(outputs);
-      return outputs;
+      return Scopes.outputs(inputs, () -> forward(Pass.base(lease), inputs));
     }
   }
 
@@ -311,9 +308,15 @@ public final class PretrainedModel extends AbstractBlock
    *
    * @param inputShapes the shape of {@code input_ids}, [batch, length], first
    * @return a shape for each output
+   * @throws InvalidInputException if there is no such shape
    */
   @Override
   public Shape[] getOutputShapes(Shape[] inputShapes) {
+    if (inputShapes.length == 0 || inputShapes[0].dimension() != 2) {
+      throw new InvalidInputException(
+          "the shape of input_ids, [batch, length], must come first; given were "
+              + Arrays.toString(inputShapes));
+    }
     return network.outputShapes(inputShapes[0].get(0), inputShapes[0].get(1));
   }
 

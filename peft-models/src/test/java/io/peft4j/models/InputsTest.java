@@ -55,6 +55,17 @@ class InputsTest {
   }
 
   @Test
+  void inputsThatAreNoneAreRefused() {
+    assertRefused(bert, "input_ids are missing; given were []");
+    assertRefused(bert, "input_ids must be [batch, length]", manager.create(5L));
+    InvalidInputException error =
+        assertThrows(
+            InvalidInputException.class, () -> bert.getOutputShapes(new Shape[] {new Shape(3)}));
+    assertTrue(error.getMessage().contains("[(3)]"), error.getMessage());
+    assertThrows(InvalidInputException.class, () -> bert.getOutputShapes(new Shape[0]));
+  }
+
+  @Test
   void namesOrOrderTellInputsApart() {
     NDArray ids = ids(5, 6, 7, 0);
     NDArray mask = ids(1, 1, 1, 0);
