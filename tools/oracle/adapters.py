@@ -10,12 +10,14 @@ import warnings
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from common import (SHORT, fresh, generator, inputs, load_base, max_diff, output, seed_of, setup, write_json,
-                    write_tensors)
+from common import (SHORT, fresh, generator, inputs, load_base, max_diff, output, outputs, seed_of, setup,
+                    write_json, write_tensors)
 
 ATTENTION = ["q_proj", "v_proj"]
 TASKS = {"bert-classifier": "SEQ_CLS", "roberta-classifier": "SEQ_CLS", "llama": "CAUSAL_LM",
-         "llama-tied": "CAUSAL_LM", "llama-f16": "CAUSAL_LM", "bert": "FEATURE_EXTRACTION"}
+         "llama-tied": "CAUSAL_LM", "llama-f16": "CAUSAL_LM", "bert": "FEATURE_EXTRACTION",
+         "bert-tokens": "TOKEN_CLS", "roberta-tokens": "TOKEN_CLS",
+         "bert-answers": "QUESTION_ANS", "roberta-answers": "QUESTION_ANS"}
 
 
 def case(what, base="llama", note=None, randomised=True, converted=False, **config):
@@ -164,6 +166,10 @@ CASES = [
             note="without SEQ_CLS the classifier's two layers are adapted as well"),
     roberta("save-out-proj", task_type=None, modules_to_save=["out_proj"]),
     roberta("embedding", target_modules=["word_embeddings", "key"]),
+
+    # Heads with an output for each token.
+    *(case("lora", base=base, target_modules=["query", "value"])
+      for base in ("bert-tokens", "bert-answers", "roberta-tokens", "roberta-answers")),
 ]
 
 
@@ -182,19 +188,19 @@ def save(model, folder, **more):
 
 
 @torch.no_grad()
-def merged_output(model, batch):
+def merged_outputs(model, batch):
     try:
         model.merge_adapter()
     except RuntimeError:  # lora_bias on a layer without a bias
-        return None
-    return output(model, batch)
+        return {}
+    return outputs(model, batch, "merged")
 
 
 def run_case(spec):
     name, base = spec["name"], spec["base"]
     folder = fresh(f"adapters/{name}")
     batch = inputs(base, SHORT)
-    plain = output(load_base(base), batch)
+    plain = outputs(load_base(base), batch, "base")
 
     torch.manual_seed(seed_of(name))
     model = get_peft_model(load_base(base), LoraConfig(**copy.deepcopy(spec["config"]))).eval()
@@ -213,15 +219,13 @@ def run_case(spec):
         shutil.rmtree(initial)  # its tensors are the second half of the converted ones
         model = PeftModel.from_pretrained(load_base(base), str(folder)).eval()
 
-    tensors = {**batch, "output": output(model, batch), "base": plain}
+    tensors = {**batch, **outputs(model, batch, "output"), **plain}
     with model.disable_adapter():
         disabled = output(model, batch)
-    if max_diff(disabled, plain) > 1e-6:
+    if max_diff(disabled, plain["base"]) > 1e-6:
         # PEFT trained biases in place, or holds the residual of PiSSA or OLoRA: it cannot give the base back.
         tensors["disabled"] = disabled
-    merged = merged_output(model, batch)
-    if merged is not None:
-        tensors["merged"] = merged
+    tensors.update(merged_outputs(model, batch))
     write_tensors(folder / "io.safetensors", tensors)
     write_json(folder / "case.json", describe(spec, tensors))
     check(spec, folder, batch, tensors)

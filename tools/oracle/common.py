@@ -28,6 +28,10 @@ AUTO = {
     "bert-classifier": transformers.AutoModelForSequenceClassification,
     "roberta": transformers.AutoModel,
     "roberta-classifier": transformers.AutoModelForSequenceClassification,
+    "bert-tokens": transformers.AutoModelForTokenClassification,
+    "bert-answers": transformers.AutoModelForQuestionAnswering,
+    "roberta-tokens": transformers.AutoModelForTokenClassification,
+    "roberta-answers": transformers.AutoModelForQuestionAnswering,
     "llama": transformers.AutoModelForCausalLM,
     "llama-tied": transformers.AutoModelForCausalLM,
     "llama-f16": transformers.AutoModelForCausalLM,
@@ -87,9 +91,16 @@ def inputs(name, rows=LENGTHS, left=False, key="io"):
 
 @torch.no_grad()
 def output(model, batch, **more):
-    """Logits, or the last hidden state of a headless model."""
+    """Logits (those of an answer's begin), or the last hidden state of a headless model."""
     result = model(**batch, **more)
-    return (result["logits"] if "logits" in result else result["last_hidden_state"]).detach()
+    return next(result[k] for k in ("logits", "start_logits", "last_hidden_state") if k in result).detach()
+
+
+@torch.no_grad()
+def outputs(model, batch, key):
+    """What `output` gives, and beside it the logits of an answer's end where there are some."""
+    ends = model(**batch).get("end_logits")
+    return {key: output(model, batch), **({} if ends is None else {f"{key}.end_logits": ends})}
 
 
 def write_tensors(path, tensors):

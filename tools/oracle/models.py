@@ -20,6 +20,15 @@ MODELS = {
     "roberta": (transformers.RobertaModel, transformers.RobertaConfig(**ROBERTA), {}),
     "roberta-classifier": (transformers.RobertaForSequenceClassification,
                            transformers.RobertaConfig(**ROBERTA, num_labels=3), {}),
+    # Heads with an output for each token; one layer, for they differ from the others in nothing else.
+    "bert-tokens": (transformers.BertForTokenClassification,
+                    transformers.BertConfig(**dict(BERT, num_hidden_layers=1), num_labels=5), {}),
+    "bert-answers": (transformers.BertForQuestionAnswering,
+                     transformers.BertConfig(**dict(BERT, num_hidden_layers=1)), {}),
+    "roberta-tokens": (transformers.RobertaForTokenClassification,
+                       transformers.RobertaConfig(**dict(ROBERTA, num_hidden_layers=1), num_labels=5), {}),
+    "roberta-answers": (transformers.RobertaForQuestionAnswering,
+                        transformers.RobertaConfig(**dict(ROBERTA, num_hidden_layers=1)), {}),
     "llama": (transformers.LlamaForCausalLM, transformers.LlamaConfig(**LLAMA), {}),
     # All that a Llama config can do to trip a reader: tied head, biases, a head size of its own, bf16, shards.
     "llama-tied": (transformers.LlamaForCausalLM,
@@ -43,7 +52,7 @@ def randomise(model, name):
 def write_io(model, path, batch):
     with torch.no_grad():
         result = model(**batch)
-    expected = {k: result[k] for k in ("logits", "last_hidden_state", "pooler_output")
+    expected = {k: result[k] for k in ("logits", "last_hidden_state", "pooler_output", "start_logits", "end_logits")
                 if k in result and result[k] is not None}
     write_tensors(path, {**batch, **expected})
 
@@ -58,9 +67,9 @@ def main():
 
         model = load_base(name)  # expectations are those of the stored weights, computed in float32
         write_io(model, folder / "io.safetensors", inputs(name))
-        if name.startswith("llama"):
+        if name.startswith("llama") or name.endswith(("-tokens", "-answers")):
             write_io(model, folder / "io_left.safetensors", inputs(name, left=True))
-        if name.startswith("bert"):
+        if name in ("bert", "bert-classifier"):
             types = torch.zeros(len(LENGTHS), SEQ, dtype=torch.int64)
             types[:, 3:] = 1
             write_io(model, folder / "io_types.safetensors", {**inputs(name), "token_type_ids": types})

@@ -1,12 +1,13 @@
 """golden/optimizer: AdamW, clipping, schedules, losses and a small whole run, as JSON with float32 values."""
 
+import inspect
 import json
 from pathlib import Path
 
 import torch
 import transformers
 from torch.nn.functional import cross_entropy
-from transformers.loss.loss_utils import ForCausalLMLoss
+from transformers.loss.loss_utils import ForCausalLMLoss, ForQuestionAnsweringLoss
 
 from common import fresh, generator, setup
 
@@ -101,6 +102,23 @@ def losses():
     loss.backward()
     cases.append({"kind": "tokens", "shape": list(x.shape), "logits": values(x), "labels": values(target),
                   "loss": loss.item(), "gradient": values(x.grad)})
+    x = tensor("token classes", 2, 5, 4, scale=6).requires_grad_()
+    target = torch.randint(0, 4, (2, 5), generator=generator("token targets"))
+    target[0, :2] = target[1, 4:] = -100
+    model = transformers.BertForTokenClassification  # its loss: torch's, over all tokens
+    assert "CrossEntropyLoss()" in inspect.getsource(model.forward)
+    loss = cross_entropy(x.view(-1, 4), target.view(-1))
+    loss.backward()
+    cases.append({"kind": "token classes", "shape": list(x.shape), "logits": values(x), "labels": values(target),
+                  "loss": loss.item(), "gradient": values(x.grad)})
+    # Begin and end in one array; a position before the row counts as 0, one behind it does not count.
+    for positions in ([[0, 3, 5], [1, 3, 2]], [[-1, 6, 2], [9, 4, 6]]):
+        x = tensor("answers", 2, 3, 6, scale=6).requires_grad_()
+        target = torch.tensor(positions)
+        loss = ForQuestionAnsweringLoss(x[0], x[1], target[0], target[1])
+        loss.backward()
+        cases.append({"kind": "answers", "shape": list(x.shape), "logits": values(x), "labels": values(target),
+                      "loss": loss.item(), "gradient": values(x.grad)})
     write("losses", cases)
 
 

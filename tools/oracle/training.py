@@ -7,7 +7,7 @@ import warnings
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from adapters import ATTENTION, randomise, save
+from adapters import ATTENTION, TASKS, randomise, save
 from common import (VOCAB, family, fresh, generator, inputs, load_base, load_file, max_diff, output, seed_of,
                     setup, write_json, write_tensors)
 
@@ -18,9 +18,8 @@ MAX_NORM = 1.0
 
 
 def case(base, what, note=None, start="randomised", **config):
-    task = "CAUSAL_LM" if base.startswith("llama") else "SEQ_CLS"
     return {"name": f"{base}-{what}", "base": base, "note": note, "start": start,
-            "config": {"r": 4, "lora_alpha": 8, "task_type": task, **config}}
+            "config": {"r": 4, "lora_alpha": 8, "task_type": TASKS[base], **config}}
 
 
 QUERY_VALUE = ["query", "value"]
@@ -39,6 +38,9 @@ CASES = [
     case("bert-classifier", "lora", target_modules=QUERY_VALUE, note="classifier is a module to save"),
     case("bert-classifier", "dora", target_modules=["query", "intermediate.dense"], use_dora=True),
     case("roberta-classifier", "bias-lora-only", target_modules=QUERY_VALUE, bias="lora_only"),
+    case("bert-tokens", "lora", target_modules=QUERY_VALUE, note="padding and some other labels are -100"),
+    case("roberta-answers", "lora", target_modules=QUERY_VALUE,
+         note="labels are start_positions and end_positions; some lie outside of the row"),
 ]
 
 
@@ -46,7 +48,15 @@ def batches(spec):
     gen = generator(spec["name"])
     steps = [inputs(spec["base"], ROWS, key=f"{spec['name']} {step}") for step in range(STEPS)]
     ids, mask = (torch.stack([step[k] for step in steps]) for k in ("input_ids", "attention_mask"))
-    if family(spec["base"]) == "llama":
+    if spec["config"]["task_type"] == "QUESTION_ANS":
+        # -1 counts as 0, the length of a row does not count
+        start, end = torch.randint(-1, max(ROWS) + 1, (2, STEPS, len(ROWS)), generator=gen)
+        start[:, 0], end[:, 0] = 2, 5  # each batch has one that counts
+        return {"input_ids": ids, "attention_mask": mask, "start_positions": start, "end_positions": end}
+    if spec["config"]["task_type"] == "TOKEN_CLS":
+        labels = torch.randint(0, 5, ids.shape, generator=gen).masked_fill(mask == 0, -100)
+        labels[:, 1, 1:3] = -100
+    elif family(spec["base"]) == "llama":
         labels = ids.masked_fill(mask == 0, -100)
         labels[:, 1, :2] = -100  # a prompt that is not learned
     else:

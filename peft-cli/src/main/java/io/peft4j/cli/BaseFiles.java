@@ -57,6 +57,7 @@ record BaseFiles(
       Pattern.compile(
           "(.*\\.)?(position_ids|token_type_ids|inv_freq|attn\\.bias|attn\\.masked_bias)");
 
+  /** What many heads do not use; files of the encoder have it all the same. */
   private static final Pattern POOLER = Pattern.compile("(\\w+\\.)?pooler\\..*");
 
   /**
@@ -187,7 +188,7 @@ record BaseFiles(
       for (String alias : layout.tied().keySet()) {
         surplus.remove(String.valueOf(find(alias)));
       }
-      surplus.removeIf(name -> BUFFER.matcher(name).matches());
+      surplus.removeIf(name -> BUFFER.matcher(name).matches() || POOLER.matcher(name).matches());
       List<String> problems = new ArrayList<>();
       add(problems, "tensors are missing: ", missing);
       add(problems, "tensors have other shapes than the configuration says: ", wrong);

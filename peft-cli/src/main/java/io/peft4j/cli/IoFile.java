@@ -37,6 +37,11 @@ final class IoFile implements AutoCloseable {
     return io;
   }
 
+  /** Whether there is a tensor of that name. */
+  boolean has(String key) {
+    return tensors.contains(key);
+  }
+
   /** Checks that there is a tensor of that name. */
   TensorInfo check(String key) {
     if (!tensors.contains(key)) {

@@ -28,17 +28,21 @@ import java.util.function.Supplier;
  */
 final class TrainingCheck {
   private static final String OPTION = "--train";
-  private static final String LABELS = "labels";
+  private static final List<String> LABELS = List.of("labels");
+  private static final List<String> ANSWERS = List.of("start_positions", "end_positions");
 
   private final OptimizerSettings settings;
   private final IoFile file;
   private final String expect;
+  private final List<String> labels;
   private final int steps;
 
-  private TrainingCheck(OptimizerSettings settings, IoFile file, String expect, int steps) {
+  private TrainingCheck(
+      OptimizerSettings settings, IoFile file, String expect, List<String> labels, int steps) {
     this.settings = settings;
     this.file = file;
     this.expect = expect;
+    this.labels = labels;
     this.steps = steps;
   }
 
@@ -73,42 +77,68 @@ final class TrainingCheck {
     }
     settings.betas(beta1, beta2);
     Shape ids = file.check(IoFile.IDS).shape();
-    Shape labels = file.check(LABELS).shape();
-    if (ids.dimension() != 3
-        || labels.dimension() < 2
-        || labels.get(0) != ids.get(0)
-        || !expected.shape().equals(new Shape(ids.get(0)))) {
-      throw new MalformedFileException(
-          OPTION
-              + " needs input_ids [steps, batch, length], labels [steps, batch] or [steps, batch,"
-              + " length] and losses [steps]; given were "
-              + ids
-              + ", "
-              + labels
-              + " and "
-              + expected.shape());
+    List<String> names = file.has(ANSWERS.get(0)) ? ANSWERS : LABELS;
+    for (String name : names) {
+      Shape labels = file.check(name).shape();
+      if (ids.dimension() != 3
+          || labels.dimension() < 2
+          || labels.get(0) != ids.get(0)
+          || !expected.shape().equals(new Shape(ids.get(0)))) {
+        throw new MalformedFileException(
+            OPTION
+                + " needs input_ids [steps, batch, length], labels [steps, batch] or [steps, batch,"
+                + " length] (for question answering start_positions and end_positions [steps,"
+                + " batch]) and losses [steps]; given were "
+                + ids
+                + ", "
+                + labels
+                + " and "
+                + expected.shape());
+      }
     }
-    return new TrainingCheck(settings.build(), file, expected.name(), Math.toIntExact(ids.get(0)));
+    int steps = Math.toIntExact(ids.get(0));
+    return new TrainingCheck(settings.build(), file, expected.name(), names, steps);
   }
 
-  Comparison run(PretrainedModel base, PeftModel model, AdapterSet acting) {
-    Loss loss;
-    if (model.layout().outputLayer().isPresent()) {
-      loss = Losses.causalLanguageModel();
-    } else if (!model.layout().heads().isEmpty()) {
-      loss = Losses.crossEntropy();
-    } else {
+  /** The loss of the model's task, as its outputs tell it. */
+  private Loss loss(PretrainedModel base) {
+    if (base.layout().outputLayer().isPresent()) {
+      return Losses.causalLanguageModel();
+    }
+    if (base.layout().heads().isEmpty()) {
       throw new InvalidConfigException(
           OPTION + " needs a model with a head; this is a " + base.architecture());
     }
+    Shape[] outputs = base.getOutputShapes(new Shape[] {new Shape(1, 1)});
+    if ((outputs.length == 2) != labels.equals(ANSWERS)) {
+      throw new MalformedFileException(
+          OPTION
+              + ": a "
+              + base.architecture()
+              + " is trained with "
+              + String.join(" and ", outputs.length == 2 ? ANSWERS : LABELS)
+              + "; given were "
+              + String.join(" and ", labels));
+    }
+    if (outputs.length == 2) {
+      return Losses.questionAnswering();
+    }
+    return outputs[0].dimension() == 3 ? Losses.tokenClassification() : Losses.crossEntropy();
+  }
+
+  Comparison run(PretrainedModel base, PeftModel model, AdapterSet acting) {
+    Loss loss = loss(base);
     model.setActiveAdapters(acting);
     model.trainAdapters(acting.names().toArray(String[]::new));
     try (NDManager manager = NDManager.newBaseManager(base.device(), "PyTorch")) {
       NDList inputs = file.inputs(manager);
-      NDArray labels = file.integers(manager, LABELS).toType(DataType.INT64, false);
+      NDList expected = new NDList();
+      for (String name : labels) {
+        expected.add(file.integers(manager, name).toType(DataType.INT64, false));
+      }
       List<Supplier<Batch>> batches = new ArrayList<>();
       for (int step = 0; step < steps; step++) {
-        batches.add(batch(manager, inputs, labels, step));
+        batches.add(batch(manager, inputs, expected, step));
       }
       List<Double> losses = LossRun.of(Trainable.of(model), batches, loss, settings).losses();
       float[] computed = new float[steps];
@@ -119,19 +149,21 @@ final class TrainingCheck {
     }
   }
 
-  private static Supplier<Batch> batch(NDManager manager, NDList inputs, NDArray labels, int step) {
+  private static Supplier<Batch> batch(NDManager manager, NDList inputs, NDList labels, int step) {
     return () -> {
       NDManager own = manager.newSubManager();
-      NDList now = new NDList();
-      for (NDArray input : inputs) {
-        NDArray part = input.get(step);
-        part.setName(input.getName());
-        part.attach(own);
-        now.add(part);
-      }
-      NDArray expected = labels.get(step);
-      expected.attach(own);
-      return new Batch(own, now, new NDList(expected));
+      return new Batch(own, at(step, inputs, own), at(step, labels, own));
     };
+  }
+
+  private static NDList at(int step, NDList arrays, NDManager owner) {
+    NDList parts = new NDList();
+    for (NDArray array : arrays) {
+      NDArray part = array.get(step);
+      part.setName(array.getName());
+      part.attach(owner);
+      parts.add(part);
+    }
+    return parts;
   }
 }

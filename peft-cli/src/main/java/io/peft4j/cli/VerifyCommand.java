@@ -83,7 +83,8 @@ final class VerifyCommand implements Callable<Integer> {
       paramLabel = "KEY",
       description =
           "The tensor of FILE that is expected. The model's class decides what is computed: logits"
-              + " with a head, else the last hidden state (or pooler_output, if KEY says so).")
+              + " with a head (start_logits, or end_logits if KEY has that in it, for question"
+              + " answering), else the last hidden state (or pooler_output, if KEY says so).")
   private String expect = "";
 
   @Option(
@@ -162,7 +163,7 @@ final class VerifyCommand implements Callable<Integer> {
       NDList outputs = model.with(acting).forward(inputs);
       NDArray output = outputs.head();
       for (NDArray candidate : outputs) {
-        output = expect.equals(candidate.getName()) ? candidate : output;
+        output = expect.contains(String.valueOf(candidate.getName())) ? candidate : output;
       }
       if (!output.getShape().equals(expected.shape())) {
         throw new MalformedFileException(

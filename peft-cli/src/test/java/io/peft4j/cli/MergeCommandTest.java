@@ -49,7 +49,9 @@ final class MergeCommandTest {
     // PEFT's merge changes both of two tied layers; here only the adapted one changes.
     "llama-tied, llama-tied-head, output",
     "bert-classifier, bert-classifier-bias-all, merged",
-    "roberta-classifier, roberta-classifier-lora, merged"
+    "roberta-classifier, roberta-classifier-lora, merged",
+    "bert-tokens, bert-tokens-lora, merged",
+    "roberta-answers, roberta-answers-lora, merged.end_logits"
   })
   void whatIsSavedComputesWhatPythonDoes(String model, String adapter, String key)
       throws IOException {

@@ -65,14 +65,22 @@ final class VerifyCommandTest {
     "bert, io_types, pooler_output",
     "bert-classifier, io_types, logits",
     "roberta, io, last_hidden_state",
-    "roberta-classifier, io, logits"
+    "roberta-classifier, io, logits",
+    "bert-tokens, io_left, logits",
+    "roberta-answers, io_left, start_logits",
+    "roberta-answers, io_left, end_logits"
   })
   void baseAlone(String model, String io, String key) {
     agrees(verify(Cli.model(model), Cli.model(model).resolve(io + ".safetensors"), key));
   }
 
   @ParameterizedTest
-  @CsvSource({"llama, llama-patterns", "bert-classifier, bert-classifier-dora"})
+  @CsvSource({
+    "llama, llama-patterns",
+    "bert-classifier, bert-classifier-dora",
+    "roberta-tokens, roberta-tokens-lora",
+    "bert-answers, bert-answers-lora"
+  })
   void oneAdapterMergedOrNot(String model, String name) {
     Path io = Cli.adapter(name).resolve("io.safetensors");
     Object[] given = {"--adapter", Cli.adapter(name)};
@@ -80,6 +88,9 @@ final class VerifyCommandTest {
     agrees(verify(Cli.model(model), io, "output", given));
     agrees(verify(Cli.model(model), io, "merged", join(given, "--merge")));
     agrees(verify(Cli.model(model), io, "output", join(given, "--active", "default")));
+    if (model.endsWith("answers")) {
+      agrees(verify(Cli.model(model), io, "output.end_logits", given));
+    }
     Cli wrong = verify(Cli.model(model), io, "base", given);
     assertEquals(1, wrong.code());
     assertTrue(error(wrong) > 1e-2);
@@ -141,7 +152,12 @@ final class VerifyCommandTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"llama, llama-lora", "bert-classifier, bert-classifier-dora"})
+  @CsvSource({
+    "llama, llama-lora",
+    "bert-classifier, bert-classifier-dora",
+    "bert-tokens, bert-tokens-lora",
+    "roberta-answers, roberta-answers-lora"
+  })
   void trainingGivesTheLossesOfPython(String model, String name) {
     Path directory = Cli.GOLDEN.resolve("training").resolve(name);
     Path io = directory.resolve("io.safetensors");
@@ -166,6 +182,16 @@ final class VerifyCommandTest {
     verify(LLAMA, io, "grad", join(given, "lr=1")).refused("'grad'", "losses");
     verify(LLAMA, io, "losses", join(given, "lr=1", "--merge")).refused("--train", "--merge");
     verify(LLAMA, MULTI, "base", join(given, "lr=1")).refused("labels");
+    Path answers = Cli.GOLDEN.resolve("training").resolve("roberta-answers-lora");
+    verify(
+            Cli.model("roberta-tokens"),
+            answers.resolve("io.safetensors"),
+            "losses",
+            "--adapter",
+            Cli.adapter("roberta-tokens-lora"),
+            "--train",
+            "lr=1")
+        .refused("RobertaForTokenClassification", "labels", "start_positions");
   }
 
   @Test

@@ -12,6 +12,7 @@ import io.peft4j.PeftModel;
 import io.peft4j.models.PretrainedModel;
 import io.peft4j.state.Json;
 import io.peft4j.train.Batch;
+import io.peft4j.train.Loss;
 import io.peft4j.train.LossRun;
 import io.peft4j.train.Losses;
 import io.peft4j.train.OptimizerSettings;
@@ -49,17 +50,21 @@ final class TrainingGoldenTest {
       model.trainAdapters(Peft.DEFAULT_ADAPTER);
       Map<String, NDArray> io = Golden.tensors(manager, directory.resolve("io.safetensors"));
 
-      LossRun run =
-          LossRun.of(
-              Trainable.of(model),
-              batches(io),
-              name.startsWith("llama") ? Losses.causalLanguageModel() : Losses.crossEntropy(),
-              settings(description));
+      LossRun run = LossRun.of(Trainable.of(model), batches(io), loss(name), settings(description));
 
       assertClose(io.get("losses"), run.losses(), "losses");
       assertClose(io.get("grad_norms"), run.gradientNorms(), "gradient norms");
       checkEnd(model, manager, directory, description);
     }
+  }
+
+  private static Loss loss(String base) {
+    return switch (base.substring(base.indexOf('-') + 1)) {
+      case "classifier" -> Losses.crossEntropy();
+      case "tokens" -> Losses.tokenClassification();
+      case "answers" -> Losses.questionAnswering();
+      default -> Losses.causalLanguageModel();
+    };
   }
 
   private static OptimizerSettings settings(ObjectNode description) {
@@ -83,10 +88,16 @@ final class TrainingGoldenTest {
             return new Batch(
                 own,
                 new NDList(at(io, "input_ids", step, own), at(io, "attention_mask", step, own)),
-                new NDList(at(io, "labels", step, own)));
+                labels(io, step, own));
           });
     }
     return batches;
+  }
+
+  private static NDList labels(Map<String, NDArray> io, int step, NDManager owner) {
+    return io.containsKey("labels")
+        ? new NDList(at(io, "labels", step, owner))
+        : new NDList(at(io, "start_positions", step, owner), at(io, "end_positions", step, owner));
   }
 
   private static NDArray at(Map<String, NDArray> io, String name, int step, NDManager owner) {

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.models.LoadOptions.Head;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
@@ -28,27 +29,38 @@ record Blueprint(ModelFamily family, String architecture, ObjectNode config, Str
         switch (options.head()) {
           case AS_CONFIGURED -> declared == null ? family.architectures().get(0) : declared;
           case NONE -> family.headless();
-          case CLASSIFIER ->
-              family
-                  .classifier()
-                  .orElseThrow(
-                      () ->
-                          new InvalidConfigException(
-                              origin
-                                  + ": there is no classification head for "
-                                  + family.modelType()
-                                  + " models yet"));
+          case CLASSIFIER -> required(family.classifier(), "classification", family, origin);
+          case TOKEN_CLASSIFIER ->
+              required(family.tokenClassifier(), "token classification", family, origin);
+          case QUESTION_ANSWERING ->
+              required(family.questionAnswerer(), "question answering", family, origin);
         };
     ObjectNode config = given.deepCopy();
     config.putArray("architectures").add(architecture);
     config.put("model_type", family.modelType());
-    if (options.head() == Head.CLASSIFIER) {
+    if (options.head() == Head.QUESTION_ANSWERING) {
+      // Two, which is what is meant where there are none.
+      config.remove(List.of("id2label", "label2id", "num_labels"));
+    } else if (options.head().isNew()) {
       putLabels(config, options.labels());
-      if (options.meanPooling()) {
-        config.put("classifier_pooling", "mean");
-      }
+    }
+    if (options.head() == Head.CLASSIFIER && options.meanPooling()) {
+      config.put("classifier_pooling", "mean");
     }
     return new Blueprint(family, architecture, config, origin);
+  }
+
+  private static String required(
+      Optional<String> architecture, String head, ModelFamily family, String origin) {
+    return architecture.orElseThrow(
+        () ->
+            new InvalidConfigException(
+                origin
+                    + ": there is no "
+                    + head
+                    + " head for "
+                    + family.modelType()
+                    + " models yet"));
   }
 
   private static @Nullable String declared(ObjectNode config) {

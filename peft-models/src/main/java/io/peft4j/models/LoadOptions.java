@@ -18,7 +18,15 @@ public final class LoadOptions {
     /** None. */
     NONE,
     /** A new one that classifies sequences. */
-    CLASSIFIER
+    CLASSIFIER,
+    /** A new one that classifies tokens. */
+    TOKEN_CLASSIFIER,
+    /** A new one that finds answers. */
+    QUESTION_ANSWERING;
+
+    boolean isNew() {
+      return this != AS_CONFIGURED && this != NONE;
+    }
   }
 
   private final Device device;
@@ -75,9 +83,9 @@ public final class LoadOptions {
   }
 
   /**
-   * The classes of a new classification head.
+   * The classes of a new head that classifies sequences or tokens.
    *
-   * @return their names; empty if no new head is asked for
+   * @return their names; empty if no such head is asked for
    */
   public List<String> labels() {
     return labels;
@@ -160,13 +168,17 @@ public final class LoadOptions {
      * @throws InvalidConfigException if there are none or a name stands twice
      */
     public Builder classifier(List<String> labels) {
-      if (labels.isEmpty() || new HashSet<>(labels).size() != labels.size()) {
+      return classifier(Head.CLASSIFIER, labels);
+    }
+
+    private Builder classifier(Head kind, List<String> names) {
+      if (names.isEmpty() || new HashSet<>(names).size() != names.size()) {
         throw new InvalidConfigException(
             "a classifier needs at least one class, and all of different names; given was "
-                + labels);
+                + names);
       }
-      this.head = Head.CLASSIFIER;
-      this.labels = List.copyOf(labels);
+      head = kind;
+      labels = List.copyOf(names);
       return this;
     }
 
@@ -179,7 +191,46 @@ public final class LoadOptions {
      * @throws InvalidConfigException if there are none
      */
     public Builder classifier(int classes) {
-      return classifier(IntStream.range(0, classes).mapToObj(i -> "LABEL_" + i).toList());
+      return classifier(numbered(classes));
+    }
+
+    private static List<String> numbered(int classes) {
+      return IntStream.range(0, classes).mapToObj(i -> "LABEL_" + i).toList();
+    }
+
+    /**
+     * Asks for a new head that classifies each token, made as that of {@link #classifier(List)}.
+     *
+     * @param labels a name for each class, at least one, all different
+     * @return this
+     * @throws InvalidConfigException if there are none or a name stands twice
+     */
+    public Builder tokenClassifier(List<String> labels) {
+      return classifier(Head.TOKEN_CLASSIFIER, labels);
+    }
+
+    /**
+     * As {@link #tokenClassifier(List)}, with names as transformers makes them up: {@code LABEL_0}
+     * and so on.
+     *
+     * @param classes number of classes, at least 1
+     * @return this
+     * @throws InvalidConfigException if there are none
+     */
+    public Builder tokenClassifier(int classes) {
+      return tokenClassifier(numbered(classes));
+    }
+
+    /**
+     * Asks for a new head that finds where the answer to a question begins and ends, made as that
+     * of {@link #classifier(List)}.
+     *
+     * @return this
+     */
+    public Builder questionAnswering() {
+      head = Head.QUESTION_ANSWERING;
+      labels = List.of();
+      return this;
     }
 
     /**

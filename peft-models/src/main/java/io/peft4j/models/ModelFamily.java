@@ -39,6 +39,24 @@ public interface ModelFamily {
   Optional<String> classifier();
 
   /**
+   * The class that classifies tokens.
+   *
+   * @return one of {@link #architectures()}; empty if there is none
+   */
+  default Optional<String> tokenClassifier() {
+    return Optional.empty();
+  }
+
+  /**
+   * The class that finds where an answer begins and ends.
+   *
+   * @return one of {@link #architectures()}; empty if there is none
+   */
+  default Optional<String> questionAnswerer() {
+    return Optional.empty();
+  }
+
+  /**
    * What the classes with a head put before the names of the headless one.
    *
    * @return for example {@code bert.}

@@ -91,7 +91,7 @@ final class WeightLoader {
             boolean wanted = layout.parameterIndex(target) >= 0;
             boolean skipped =
                 wanted
-                    ? options.head() == Head.CLASSIFIER && inHead(layout, target)
+                    ? options.head().isNew() && inHead(layout, target)
                     : UNUSED.matcher(name).matches()
                         || (options.head() != Head.AS_CONFIGURED && HEAD.matcher(name).matches());
             if (!skipped) {
@@ -103,7 +103,7 @@ final class WeightLoader {
               }
             }
           });
-      if (options.head() == Head.CLASSIFIER) {
+      if (options.head().isNew()) {
         addHead(blueprint, layout, options, weights);
       }
       return weights;

@@ -13,6 +13,7 @@ import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.AdapterStateException;
+import io.peft4j.InvalidConfigException;
 import io.peft4j.MalformedFileException;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
@@ -232,6 +233,60 @@ class LoadTest {
       assertEquals("BertModel", actual.architecture());
       Goldens.assertSame(run(expected), run(actual));
     }
+  }
+
+  @Test
+  void headsForTokensAreNewOnes() {
+    try (PretrainedModel tokens =
+            PretrainedModel.load(
+                Goldens.directory("bert-classifier"),
+                LoadOptions.builder().tokenClassifier(List.of("O", "B", "I")).seed(3).build());
+        PretrainedModel answers =
+            PretrainedModel.load(
+                Goldens.directory("roberta-tokens"),
+                LoadOptions.builder().questionAnswering().seed(3).build());
+        PretrainedModel classes =
+            PretrainedModel.load(
+                Goldens.directory("bert-answers"),
+                LoadOptions.builder().tokenClassifier(4).build())) {
+      assertEquals("BertForTokenClassification", tokens.architecture());
+      assertEquals("B", tokens.config().at("/id2label/1").asText());
+      assertTrue(tokens.layout().layer("bert.pooler.dense").isEmpty());
+      NDList logits = run(tokens);
+      assertEquals(1, logits.size());
+      assertEquals(new Shape(3, 11, 3), logits.get(0).getShape());
+      for (float value : values(tokens, "classifier.bias")) {
+        assertEquals(0, value);
+      }
+
+      assertEquals("RobertaForQuestionAnswering", answers.architecture());
+      assertFalse(answers.config().has("id2label"));
+      assertEquals(new Shape(2, 32), answers.layout().parameters().get("qa_outputs.weight"));
+      assertEquals(
+          List.of("start_logits", "end_logits"),
+          run(answers).stream().map(NDArray::getName).toList());
+      assertEquals("LABEL_3", classes.config().at("/id2label/3").asText());
+    }
+  }
+
+  @Test
+  void answersHaveABeginningAndAnEnd() throws IOException {
+    ObjectNode config = Goldens.config("bert-answers");
+    config.put("num_labels", 3);
+    Path wrong = changed("bert-answers", config, tensors -> {});
+    InvalidConfigException error =
+        assertThrows(InvalidConfigException.class, () -> PretrainedModel.load(wrong));
+    assertTrue(
+        error.getMessage().contains("num_labels must be of two labels for question answering"),
+        error.getMessage());
+    LoadOptions options = LoadOptions.builder().questionAnswering().build();
+    error =
+        assertThrows(
+            InvalidConfigException.class,
+            () -> PretrainedModel.load(Goldens.directory("llama"), options));
+    assertTrue(
+        error.getMessage().contains("no question answering head for llama models"),
+        error.getMessage());
   }
 
   @Test

@@ -4,8 +4,10 @@ import ai.djl.engine.EngineException;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.types.DataType;
+import ai.djl.ndarray.types.Shape;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.torch.Kernel;
+import java.util.Arrays;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -25,6 +27,20 @@ public final class Losses {
           "n = torch.constant_pad_nd(torch.slice(t, 1, 1), [0, 1], -100)",
           "z = torch.reshape(torch.to(y, 6), [-1, torch.size(y, -1)])",
           "return torch.cross_entropy_loss(z, torch.reshape(n, [-1]), None, 1, -100, 0.)");
+  private static final Kernel TOKENS =
+      Kernel.of(
+          "y: Tensor, t: Tensor -> Tensor",
+          "z = torch.reshape(torch.to(y, 6), [-1, torch.size(y, -1)])",
+          "return torch.cross_entropy_loss(z, torch.reshape(t, [-1]), None, 1, -100, 0.)");
+  private static final Kernel ANSWERS =
+      Kernel.of(
+          "y: Tensor, z: Tensor, s: Tensor, e: Tensor -> Tensor",
+          "n = torch.size(y, 1)",
+          "t = torch.clamp(s, 0, n)",
+          "u = torch.clamp(e, 0, n)",
+          "a = torch.cross_entropy_loss(torch.to(y, 6), t, None, 1, n, 0.)",
+          "b = torch.cross_entropy_loss(torch.to(z, 6), u, None, 1, n, 0.)",
+          "return torch.div(torch.add(a, b), 2)");
   private static final Kernel COUNT =
       Kernel.of("t: Tensor -> Tensor", "return torch.sum(torch.ne(t, -100))");
   private static final Kernel COUNT_SHIFTED =
@@ -54,6 +70,70 @@ public final class Losses {
    */
   public static Loss causalLanguageModel() {
     return new CrossEntropy(CAUSAL, COUNT_SHIFTED, 3, 2, "token ids int64 [rows, length]");
+  }
+
+  /**
+   * Softmax cross entropy of classifiers of tokens, mean over the labels that count.
+   *
+   * @return a loss of the first output, logits [rows, length, classes], and the first label array,
+   *     class numbers int64 [rows, length]
+   */
+  public static Loss tokenClassification() {
+    return new CrossEntropy(TOKENS, COUNT, 3, 2, "class numbers int64 [rows, length]");
+  }
+
+  /**
+   * The mean of two cross entropies, as transformers computes it: that of where answers begin and
+   * that of where they end. A position below 0 counts as 0; one beyond a row's end does not count.
+   * Batches whose gradients are accumulated weigh as much as they have rows.
+   *
+   * @return a loss of the first two outputs, logits of begin and end, each [rows, length], and the
+   *     first two label arrays, positions int64 [rows]
+   */
+  public static Loss questionAnswering() {
+    return new Answers();
+  }
+
+  private record Answers() implements Loss {
+
+    @Override
+    public NDArray compute(NDList outputs, NDList labels) {
+      check(labels);
+      Shape rows = labels.head().getShape();
+      for (int i = 0; i < 2; i++) {
+        Shape logits = outputs.size() < 2 ? new Shape() : outputs.get(i).getShape();
+        if (logits.dimension() != 2 || logits.get(0) != rows.get(0)) {
+          throw new InvalidConfigException(
+              "positions "
+                  + rows
+                  + " need logits of begin and end, each [rows, length]; given were "
+                  + Arrays.toString(outputs.getShapes()));
+        }
+      }
+      return ANSWERS.call(outputs.get(0), outputs.get(1), labels.get(0), labels.get(1));
+    }
+
+    @Override
+    public long items(NDList labels) {
+      check(labels);
+      return labels.head().getShape().get(0);
+    }
+
+    private static void check(NDList labels) {
+      boolean fits =
+          labels.size() > 1
+              && labels.get(0).getShape().dimension() == 1
+              && labels.get(0).getShape().equals(labels.get(1).getShape())
+              && labels.get(0).getDataType() == DataType.INT64
+              && labels.get(1).getDataType() == DataType.INT64;
+      if (!fits) {
+        throw new InvalidConfigException(
+            "labels must be two arrays, where answers begin and end, int64 [rows], were "
+                + labels.stream()
+                    .map(array -> array.getDataType() + " " + array.getShape())
+                    .toList());
+      }
+    }
   }
 
   private record CrossEntropy(

@@ -76,4 +76,23 @@ public record BertConfig(
         config.labels(),
         config.choice("classifier_pooling", "cls", Set.of("cls", "mean")).equals("mean"));
   }
+
+  /**
+   * Checks that the configuration suits a task.
+   *
+   * @param task what the model does
+   * @param config where the values were read from
+   * @return this
+   * @throws io.peft4j.InvalidConfigException if answers are to be found with other than two labels,
+   *     which stand for beginning and end
+   */
+  public BertConfig checkedFor(BertTask task, ConfigValues config) {
+    if (task == BertTask.QUESTION_ANSWERING && labels != 2) {
+      throw config.wrong(
+          config.has("id2label") ? "id2label" : "num_labels",
+          "of two labels for question answering, one for the beginning of an answer and one for its"
+              + " end");
+    }
+    return this;
+  }
 }

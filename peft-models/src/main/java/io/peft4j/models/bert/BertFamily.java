@@ -3,15 +3,18 @@ package io.peft4j.models.bert;
 import io.peft4j.models.ConfigValues;
 import io.peft4j.models.ModelFamily;
 import io.peft4j.models.Network;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Predicate;
 
-/** BERT: {@code BertModel} and {@code BertForSequenceClassification}. */
+/**
+ * BERT: {@code BertModel}, {@code BertForSequenceClassification}, {@code
+ * BertForTokenClassification} and {@code BertForQuestionAnswering}.
+ */
 public final class BertFamily implements ModelFamily {
   static final String PREFIX = "bert.";
-  private static final String HEADLESS = "BertModel";
-  private static final String CLASSIFIER = "BertForSequenceClassification";
+  private static final String NAME = "Bert";
 
   @Override
   public String modelType() {
@@ -20,17 +23,27 @@ public final class BertFamily implements ModelFamily {
 
   @Override
   public List<String> architectures() {
-    return List.of(HEADLESS, CLASSIFIER);
+    return Arrays.stream(BertTask.values()).map(task -> task.architecture(NAME)).toList();
   }
 
   @Override
   public String headless() {
-    return HEADLESS;
+    return BertTask.HIDDEN_STATES.architecture(NAME);
   }
 
   @Override
   public Optional<String> classifier() {
-    return Optional.of(CLASSIFIER);
+    return Optional.of(BertTask.SEQUENCE_CLASSIFICATION.architecture(NAME));
+  }
+
+  @Override
+  public Optional<String> tokenClassifier() {
+    return Optional.of(BertTask.TOKEN_CLASSIFICATION.architecture(NAME));
+  }
+
+  @Override
+  public Optional<String> questionAnswerer() {
+    return Optional.of(BertTask.QUESTION_ANSWERING.architecture(NAME));
   }
 
   @Override
@@ -40,9 +53,14 @@ public final class BertFamily implements ModelFamily {
 
   @Override
   public Network network(ConfigValues config, String architecture, Predicate<String> present) {
-    boolean classifies = architecture.equals(CLASSIFIER);
-    BertConfig values = BertConfig.read(config, 30522);
-    boolean pools = classifies ? !values.meanPooling() : present.test("pooler.dense.weight");
-    return new BertNetwork(values, pools, classifies);
+    BertTask task = BertTask.of(NAME, architecture);
+    BertConfig values = BertConfig.read(config, 30522).checkedFor(task, config);
+    boolean pools =
+        switch (task) {
+          case HIDDEN_STATES -> present.test("pooler.dense.weight");
+          case SEQUENCE_CLASSIFICATION -> !values.meanPooling();
+          case TOKEN_CLASSIFICATION, QUESTION_ANSWERING -> false;
+        };
+    return new BertNetwork(values, task, pools);
   }
 }

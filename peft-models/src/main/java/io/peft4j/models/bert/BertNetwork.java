@@ -12,7 +12,7 @@ import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Ops;
 import org.jspecify.annotations.Nullable;
 
-/** BERT without a head (with or without pooler), or with a head that classifies sequences. */
+/** BERT without a head (with or without pooler), or with one for sequences or for tokens. */
 final class BertNetwork implements Network {
   private final BertConfig config;
   private final ModelLayout layout;
@@ -20,19 +20,22 @@ final class BertNetwork implements Network {
   private final BertEncoder encoder;
   private final @Nullable Linear pooler;
   private final @Nullable Linear classifier;
+  private final @Nullable TokenHead tokens;
 
-  BertNetwork(BertConfig config, boolean withPooler, boolean withClassifier) {
+  BertNetwork(BertConfig config, BertTask task, boolean withPooler) {
     this.config = config;
-    String prefix = withClassifier ? BertFamily.PREFIX : "";
-    layout = layout(config, prefix, withPooler, withClassifier);
+    boolean withClassifier = task == BertTask.SEQUENCE_CLASSIFICATION;
+    String prefix = task == BertTask.HIDDEN_STATES ? "" : BertFamily.PREFIX;
+    layout = layout(config, prefix, task, withPooler);
     embeddings = new BertEmbeddings(layout, prefix, config);
     encoder = new BertEncoder(layout, prefix, config);
     pooler = withPooler ? new Linear(layout, prefix + "pooler.dense") : null;
     classifier = withClassifier ? new Linear(layout, "classifier") : null;
+    tokens = task.perToken() ? new TokenHead(layout, task, config) : null;
   }
 
   private static ModelLayout layout(
-      BertConfig config, String prefix, boolean withPooler, boolean withClassifier) {
+      BertConfig config, String prefix, BertTask task, boolean withPooler) {
     ModelLayout.Builder layout = ModelLayout.builder("bert");
     String path = prefix + "embeddings.";
     layout.embedding(path + "word_embeddings", config.vocabulary(), config.hidden());
@@ -43,9 +46,11 @@ final class BertNetwork implements Network {
     if (withPooler) {
       layout.linear(prefix + "pooler.dense", config.hidden(), config.hidden(), true);
     }
-    if (withClassifier) {
+    if (task == BertTask.SEQUENCE_CLASSIFICATION) {
       layout.linear("classifier", config.hidden(), config.labels(), true);
       layout.head("classifier");
+    } else if (task.perToken()) {
+      TokenHead.describe(layout, task, config);
     }
     return layout.build();
   }
@@ -67,6 +72,9 @@ final class BertNetwork implements Network {
         inputs.manager().arange(0, length, 1, DataType.INT64).broadcast(inputs.batch(), length);
     NDArray hidden =
         encoder.forward(pass, embeddings.forward(pass, inputs, places), inputs.padding());
+    if (tokens != null) {
+      return tokens.forward(pass, hidden);
+    }
     if (pooler == null) {
       return classifier == null
           ? named(hidden, "last_hidden_state")
@@ -103,6 +111,9 @@ final class BertNetwork implements Network {
 
   @Override
   public Shape[] outputShapes(long batch, long length) {
+    if (tokens != null) {
+      return tokens.outputShapes(batch, length);
+    }
     if (classifier != null) {
       return new Shape[] {new Shape(batch, config.labels())};
     }

@@ -4,15 +4,19 @@ import io.peft4j.models.ConfigValues;
 import io.peft4j.models.ModelFamily;
 import io.peft4j.models.Network;
 import io.peft4j.models.bert.BertConfig;
+import io.peft4j.models.bert.BertTask;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Predicate;
 
-/** RoBERTa: {@code RobertaModel} and {@code RobertaForSequenceClassification}. */
+/**
+ * RoBERTa: {@code RobertaModel}, {@code RobertaForSequenceClassification}, {@code
+ * RobertaForTokenClassification} and {@code RobertaForQuestionAnswering}.
+ */
 public final class RobertaFamily implements ModelFamily {
   static final String PREFIX = "roberta.";
-  private static final String HEADLESS = "RobertaModel";
-  private static final String CLASSIFIER = "RobertaForSequenceClassification";
+  private static final String NAME = "Roberta";
 
   @Override
   public String modelType() {
@@ -21,17 +25,27 @@ public final class RobertaFamily implements ModelFamily {
 
   @Override
   public List<String> architectures() {
-    return List.of(HEADLESS, CLASSIFIER);
+    return Arrays.stream(BertTask.values()).map(task -> task.architecture(NAME)).toList();
   }
 
   @Override
   public String headless() {
-    return HEADLESS;
+    return BertTask.HIDDEN_STATES.architecture(NAME);
   }
 
   @Override
   public Optional<String> classifier() {
-    return Optional.of(CLASSIFIER);
+    return Optional.of(BertTask.SEQUENCE_CLASSIFICATION.architecture(NAME));
+  }
+
+  @Override
+  public Optional<String> tokenClassifier() {
+    return Optional.of(BertTask.TOKEN_CLASSIFICATION.architecture(NAME));
+  }
+
+  @Override
+  public Optional<String> questionAnswerer() {
+    return Optional.of(BertTask.QUESTION_ANSWERING.architecture(NAME));
   }
 
   @Override
@@ -41,14 +55,14 @@ public final class RobertaFamily implements ModelFamily {
 
   @Override
   public Network network(ConfigValues config, String architecture, Predicate<String> present) {
-    BertConfig values = BertConfig.read(config, 50265);
+    BertTask task = BertTask.of(NAME, architecture);
+    BertConfig values = BertConfig.read(config, 50265).checkedFor(task, config);
     int padding = config.token("pad_token_id", 1);
     if (padding >= values.positions() || padding >= values.vocabulary()) {
       throw config.wrong(
           "pad_token_id", "below max_position_embeddings and vocab_size, for positions follow it");
     }
-    boolean classifies = architecture.equals(CLASSIFIER);
-    return new RobertaNetwork(
-        values, padding, !classifies && present.test("pooler.dense.weight"), classifies);
+    boolean pools = task == BertTask.HIDDEN_STATES && present.test("pooler.dense.weight");
+    return new RobertaNetwork(values, padding, task, pools);
   }
 }

@@ -9,13 +9,15 @@ import io.peft4j.models.Network;
 import io.peft4j.models.bert.BertConfig;
 import io.peft4j.models.bert.BertEmbeddings;
 import io.peft4j.models.bert.BertEncoder;
+import io.peft4j.models.bert.BertTask;
+import io.peft4j.models.bert.TokenHead;
 import io.peft4j.nn.Linear;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Ops;
 import org.jspecify.annotations.Nullable;
 
-/** RoBERTa without a head (with or without pooler), or with a head that classifies sequences. */
+/** RoBERTa without a head (with or without pooler), or with one for sequences or for tokens. */
 final class RobertaNetwork implements Network {
   private final BertConfig config;
   private final int padding;
@@ -25,21 +27,24 @@ final class RobertaNetwork implements Network {
   private final @Nullable Linear pooler;
   private final @Nullable Linear headDense;
   private final @Nullable Linear headOutput;
+  private final @Nullable TokenHead tokens;
 
-  RobertaNetwork(BertConfig config, int padding, boolean withPooler, boolean withClassifier) {
+  RobertaNetwork(BertConfig config, int padding, BertTask task, boolean withPooler) {
     this.config = config;
     this.padding = padding;
-    String prefix = withClassifier ? RobertaFamily.PREFIX : "";
-    layout = layout(config, prefix, withPooler, withClassifier);
+    boolean withClassifier = task == BertTask.SEQUENCE_CLASSIFICATION;
+    String prefix = task == BertTask.HIDDEN_STATES ? "" : RobertaFamily.PREFIX;
+    layout = layout(config, prefix, task, withPooler);
     embeddings = new BertEmbeddings(layout, prefix, config);
     encoder = new BertEncoder(layout, prefix, config);
     pooler = withPooler ? new Linear(layout, prefix + "pooler.dense") : null;
     headDense = withClassifier ? new Linear(layout, "classifier.dense") : null;
     headOutput = withClassifier ? new Linear(layout, "classifier.out_proj") : null;
+    tokens = task.perToken() ? new TokenHead(layout, task, config) : null;
   }
 
   private static ModelLayout layout(
-      BertConfig config, String prefix, boolean withPooler, boolean withClassifier) {
+      BertConfig config, String prefix, BertTask task, boolean withPooler) {
     ModelLayout.Builder layout = ModelLayout.builder("roberta");
     String path = prefix + "embeddings.";
     layout.embedding(path + "word_embeddings", config.vocabulary(), config.hidden());
@@ -50,7 +55,9 @@ final class RobertaNetwork implements Network {
     if (withPooler) {
       layout.linear(prefix + "pooler.dense", config.hidden(), config.hidden(), true);
     }
-    if (withClassifier) {
+    if (task.perToken()) {
+      TokenHead.describe(layout, task, config);
+    } else if (task == BertTask.SEQUENCE_CLASSIFICATION) {
       layout.linear("classifier.dense", config.hidden(), config.hidden(), true);
       layout.linear("classifier.out_proj", config.hidden(), config.labels(), true);
       layout.head("classifier");
@@ -73,6 +80,9 @@ final class RobertaNetwork implements Network {
   public NDList forward(Pass pass, ModelInputs inputs) {
     NDArray hidden =
         encoder.forward(pass, embeddings.forward(pass, inputs, places(inputs)), inputs.padding());
+    if (tokens != null) {
+      return tokens.forward(pass, hidden);
+    }
     if (headDense != null && headOutput != null) {
       NDArray first = dropout(pass, hidden.get(":, 0"));
       NDArray inner = dropout(pass, headDense.forward(pass, first).tanh());
@@ -117,6 +127,9 @@ final class RobertaNetwork implements Network {
 
   @Override
   public Shape[] outputShapes(long batch, long length) {
+    if (tokens != null) {
+      return tokens.outputShapes(batch, length);
+    }
     if (headOutput != null) {
       return new Shape[] {new Shape(batch, config.labels())};
     }
