@@ -58,7 +58,9 @@ final class LoraContractTest extends MethodContract {
             lora("embedding", c -> c.targetModules("embed_tokens", "mix")),
             lora("tokens", c -> c.trainableTokenIndices(1, 5, 7))
                 .other(plain().trainableTokenIndices(2, 3).build()),
-            lora("tokens alone twice", c -> c.trainableTokenIndices(1, 5)).notAdditive(),
+            lora("tokens of both", c -> c.trainableTokenIndices(1, 5))
+                .notAdditive()
+                .notCombinable(),
             lora(
                 "patterns",
                 c ->

@@ -176,8 +176,8 @@ public final class Fixture {
     }
 
     /**
-     * Says that the two adapters bring copies of the same parameter, and that acting together is
-     * refused.
+     * Says that the two adapters replace the same values, as copies of one parameter do, and that
+     * acting together is refused.
      *
      * @return this
      */
