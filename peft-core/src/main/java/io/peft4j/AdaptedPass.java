@@ -26,6 +26,7 @@ record AdaptedPass(Pass pass, List<Adapter> adapters, @Nullable RowOrder rows)
 
   @Override
   public void close() {
+    pass.close();
     adapters.forEach(Adapter::release);
     pass.weights().close();
   }

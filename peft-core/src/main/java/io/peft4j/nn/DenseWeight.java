@@ -71,6 +71,16 @@ public final class DenseWeight implements Weight {
   }
 
   @Override
+  public boolean holdsFloat32() {
+    return true;
+  }
+
+  @Override
+  public boolean packsForFewRows() {
+    return precision == Precision.BFLOAT16;
+  }
+
+  @Override
   public NDArray linear(NDArray x, @Nullable NDArray bias) {
     if (precision == Precision.FLOAT32) {
       return Ops.linear(x, array, bias);

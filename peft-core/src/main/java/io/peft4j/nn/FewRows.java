@@ -2,12 +2,16 @@ package io.peft4j.nn;
 
 import ai.djl.engine.EngineException;
 import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.types.Shape;
 import ai.djl.pytorch.jni.JniUtils;
+import io.peft4j.PeftException;
 import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Kernel;
 import io.peft4j.torch.Scopes;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Products of few rows with a weight, as when text is generated token by token. They are bound by
@@ -20,8 +24,10 @@ import org.jspecify.annotations.Nullable;
  * pass. The engine has such products on x86 only; elsewhere this never applies.
  */
 final class FewRows implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(FewRows.class);
+
   /** From about here on a product is bound by arithmetic. */
-  private static final int MOST_ROWS = 32;
+  static final int MOST_ROWS = 32;
 
   /** What float16 holds; beyond it packing would saturate. */
   private static final Kernel PACK =
@@ -66,20 +72,41 @@ final class FewRows implements AutoCloseable {
       return packed;
     }
     try (GradMode off = GradMode.off()) {
-      var made = PACK.callMany(weight);
-      try (NDArray fits = made.get(1)) {
-        unsuitable = !fits.getBoolean();
-      }
-      if (unsuitable) {
-        made.head().close();
-      } else {
+      packed = packed(weight);
+      unsuitable = packed == null;
+      if (packed != null && zeros == null) {
         zeros = Scopes.unmanaged(weight.getManager().zeros(new Shape(shape.get(0))));
-        packed = Scopes.unmanaged(made.head());
       }
-    } catch (EngineException | io.peft4j.PeftException e) {
-      available = false;
     }
     return packed;
+  }
+
+  /**
+   * Packs a matrix.
+   *
+   * @param weight [out, in] in any floating-point type
+   * @return the pack, which is the caller's to close; null if values are out of float16's range or
+   *     there is no such operator here
+   */
+  static @Nullable NDArray packed(NDArray weight) {
+    if (!available) {
+      return null;
+    }
+    try {
+      NDList made = PACK.callMany(weight);
+      boolean fits;
+      try (NDArray flag = made.get(1)) {
+        fits = flag.getBoolean();
+      }
+      if (fits) {
+        return Scopes.unmanaged(made.head());
+      }
+      made.head().close();
+    } catch (EngineException | PeftException e) {
+      LOG.info("products of few rows are not packed: {}", e.getMessage());
+      available = false;
+    }
+    return null;
   }
 
   synchronized long bytes(Shape shape) {

@@ -51,6 +51,11 @@ public final class HalfWeight implements Weight {
   }
 
   @Override
+  public boolean packsForFewRows() {
+    return true;
+  }
+
+  @Override
   public NDArray rows(NDArray ids) {
     return Ops.rowsWidened(array, ids);
   }

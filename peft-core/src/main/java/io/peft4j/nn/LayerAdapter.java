@@ -42,6 +42,16 @@ public interface LayerAdapter {
   }
 
   /**
+   * The low-rank product that says the whole effect without dropout, y + strength·s·B·A·x, if there
+   * is one. Products of several layers and rows can be computed together.
+   *
+   * @return the product, its arrays not the caller's; null if the effect is of another form
+   */
+  default @Nullable LowRankTerm lowRank() {
+    return null;
+  }
+
+  /**
    * Why this cannot be expressed by weights, if so.
    *
    * @return the reason, or null if merging is exact

@@ -5,13 +5,15 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One forward pass: the weights it leased and the adapters that act on it. Rows that share their
- * adapters lie side by side and form a segment.
+ * One forward pass, or several over the same lease: the weights and the adapters that act. Rows
+ * that share their adapters lie side by side and form a segment. Whoever makes a pass closes it
+ * before the lease.
  */
-public final class Pass {
+public final class Pass implements AutoCloseable {
   private final WeightSnapshot weights;
   private final List<Segment> segments;
   private final boolean dropout;
+  private final Derived derived = new Derived();
 
   /**
    * A pass.
@@ -61,6 +63,17 @@ public final class Pass {
    */
   public boolean dropout() {
     return dropout;
+  }
+
+  /** What has been worked out from the adapters of this pass. */
+  Derived derived() {
+    return derived;
+  }
+
+  /** Frees what was worked out for this pass. */
+  @Override
+  public void close() {
+    derived.close();
   }
 
   /**

@@ -44,6 +44,24 @@ public interface Weight extends AutoCloseable {
   NDArray rows(NDArray ids);
 
   /**
+   * Tells whether {@link #dense} gives the array that is held.
+   *
+   * @return false if an array is made for each call
+   */
+  default boolean holdsFloat32() {
+    return false;
+  }
+
+  /**
+   * Tells whether products of few rows may round this weight to float16 with float32 sums.
+   *
+   * @return true if it is stored in no more bits, or computed in fewer
+   */
+  default boolean packsForFewRows() {
+    return false;
+  }
+
+  /**
    * A weight that takes this one's place with other values, for example merged ones, and computes
    * as this one does.
    *

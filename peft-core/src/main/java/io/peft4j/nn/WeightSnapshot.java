@@ -11,6 +11,7 @@ import org.jspecify.annotations.Nullable;
 public final class WeightSnapshot implements AutoCloseable {
   final Weight[] weights;
   private final WeightStore store;
+  private final Derived derived = new Derived();
   // Guarded by the store.
   int leases;
   private boolean retired;
@@ -32,6 +33,11 @@ public final class WeightSnapshot implements AutoCloseable {
     return weights[index];
   }
 
+  /** What has been worked out from these weights; goes with the last lease. */
+  Derived derived() {
+    return derived;
+  }
+
   /**
    * Gives up weights when the last lease ends. The others are the heir's, which is leased until
    * then.
@@ -48,6 +54,7 @@ public final class WeightSnapshot implements AutoCloseable {
 
   void freeIfUnused() {
     if (retired && leases == 0) {
+      derived.close();
       garbage.forEach(Weight::close);
       garbage = List.of();
       WeightSnapshot next = heir;

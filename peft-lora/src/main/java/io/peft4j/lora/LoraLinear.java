@@ -3,6 +3,7 @@ package io.peft4j.lora;
 import ai.djl.ndarray.NDArray;
 import io.peft4j.nn.LayerAdapter;
 import io.peft4j.nn.LayerCall;
+import io.peft4j.nn.LowRankTerm;
 import io.peft4j.nn.Weight;
 import io.peft4j.torch.Ops;
 import org.jspecify.annotations.Nullable;
@@ -99,6 +100,13 @@ final class LoraLinear implements LayerAdapter {
   /** A matrix as [out, in], and back. */
   private NDArray straight(NDArray matrix) {
     return transposed ? matrix.transpose() : matrix;
+  }
+
+  @Override
+  public @Nullable LowRankTerm lowRank() {
+    return magnitude == null && bias == null && factors.initial() == null
+        ? new LowRankTerm(factors.a(), factors.b(), factors.scaling())
+        : null;
   }
 
   @Override

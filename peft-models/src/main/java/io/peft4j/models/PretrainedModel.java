@@ -247,16 +247,11 @@ public final class PretrainedModel extends AbstractBlock
 
   @Override
   public PassLease lease(long batch, int copies) {
-    return new BasePass(weights.lease());
+    return new BasePass(Pass.base(weights.lease()));
   }
 
   /** The base alone: rows stay where they are. */
-  private record BasePass(WeightSnapshot lease) implements PassLease {
-    @Override
-    public Pass pass() {
-      return Pass.base(lease);
-    }
-
+  private record BasePass(Pass pass) implements PassLease {
     @Override
     public NDList order(NDList inputs) {
       return inputs;
@@ -269,7 +264,8 @@ public final class PretrainedModel extends AbstractBlock
 
     @Override
     public void close() {
-      lease.close();
+      pass.close();
+      pass.weights().close();
     }
   }
 
@@ -289,8 +285,8 @@ public final class PretrainedModel extends AbstractBlock
    */
   public NDList forward(NDList inputs) {
     try (GradMode off = GradMode.off();
-        WeightSnapshot lease = weights.lease()) {
-      return Scopes.outputs(inputs, () -> forward(Pass.base(lease), inputs));
+        PassLease lease = lease(1, 1)) {
+      return Scopes.outputs(inputs, () -> forward(lease.pass(), inputs));
     }
   }
 

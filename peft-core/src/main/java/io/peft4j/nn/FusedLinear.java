@@ -1,0 +1,234 @@
+package io.peft4j.nn;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDArrays;
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.NDScope;
+import ai.djl.ndarray.types.DataType;
+import ai.djl.ndarray.types.Shape;
+import io.peft4j.nn.Pass.Segment;
+import io.peft4j.target.LayerSpec;
+import io.peft4j.target.ModelLayout;
+import io.peft4j.torch.GradMode;
+import io.peft4j.torch.Scopes;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Linear layers with a common input as one product of few rows, with the low-rank products of the
+ * adapters that act: a piece of a kernel that computes several layers in one call. Holds no arrays;
+ * what it puts together belongs to the weights or to the pass.
+ */
+public final class FusedLinear {
+  private final ModelLayout layout;
+  private final List<LayerSpec> layers;
+  private final long in;
+  private final long[] outs;
+
+  /**
+   * Describes the product.
+   *
+   * @param layout the model's layout
+   * @param paths paths of linear layers that are given the same input
+   */
+  public FusedLinear(ModelLayout layout, String... paths) {
+    this.layout = layout;
+    layers = List.of(paths).stream().map(path -> layout.layer(path).orElseThrow()).toList();
+    in = shape(0).get(1);
+    outs = new long[layers.size()];
+    for (int i = 0; i < outs.length; i++) {
+      outs[i] = shape(i).get(0);
+    }
+  }
+
+  private Shape shape(int layer) {
+    return Objects.requireNonNull(layout.parameters().get(layers.get(layer).weightName()));
+  }
+
+  /**
+   * The arrays of the product, and how a kernel computes with them.
+   *
+   * @param form how it computes
+   * @param operands arrays that the kernel is given, in this order; not the caller's
+   */
+  public record Operands(Form form, List<NDArray> operands) {}
+
+  /**
+   * How a kernel computes a product. Equal forms have equal statements.
+   *
+   * @param packed whether all weights are one pack
+   * @param weights how many weights there are if they are not
+   * @param bias whether there is a bias
+   * @param lowRank whether low-rank products act
+   * @param byRow whether each row of the batch has its own
+   */
+  public record Form(boolean packed, int weights, boolean bias, boolean lowRank, boolean byRow) {
+
+    /**
+     * The names under which a kernel is given the operands.
+     *
+     * @param name a prefix
+     * @return one name for each operand
+     */
+    public List<String> names(String name) {
+      List<String> names = new ArrayList<>();
+      for (int i = 0; i < (packed ? 1 : weights); i++) {
+        names.add(name + "w" + i);
+      }
+      if (packed || bias) {
+        names.add(name + "b");
+      }
+      if (lowRank) {
+        names.add(name + "l0");
+        names.add(name + "l1");
+      }
+      return names;
+    }
+
+    /**
+     * Statements of a kernel.
+     *
+     * @param name the prefix that was given to {@link #names}, also of variables that are made
+     * @param x a variable, float32 [batch, length, in]
+     * @param y the variable to make, float32 [batch, length, outs together]
+     * @return the statements
+     */
+    public List<String> statements(String name, String x, String y) {
+      List<String> lines = new ArrayList<>();
+      if (packed) {
+        lines.add(
+            y
+                + " = torch.fbgemm_linear_fp16_weight_fp32_activation("
+                + x
+                + ", "
+                + name
+                + "w0, "
+                + name
+                + "b)");
+      } else {
+        List<String> parts = new ArrayList<>();
+        for (int i = 0; i < weights; i++) {
+          parts.add("torch.linear(" + x + ", " + name + "w" + i + ")");
+        }
+        lines.add(
+            y
+                + " = "
+                + (weights == 1 ? parts.get(0) : "torch.cat([" + String.join(", ", parts) + "], -1)"));
+        if (bias) {
+          lines.add(y + " = torch.add_(" + y + ", " + name + "b)");
+        }
+      }
+      if (lowRank && byRow) {
+        lines.add(name + "t = torch.bmm(" + x + ", torch.transpose(" + name + "l0, 1, 2))");
+        lines.add(
+            y + " = torch.baddbmm(" + y + ", " + name + "t, torch.transpose(" + name + "l1, 1, 2))");
+      } else if (lowRank) {
+        lines.add(name + "t = torch.linear(" + x + ", " + name + "l0)");
+        lines.add(y + " = torch.add_(" + y + ", torch.linear(" + name + "t, " + name + "l1))");
+      }
+      return lines;
+    }
+  }
+
+  /** Weights and biases together, which belong to a snapshot. */
+  private record Base(boolean packed, List<NDArray> arrays, List<NDArray> owned)
+      implements AutoCloseable {
+    @Override
+    public void close() {
+      owned.forEach(NDArray::close);
+    }
+  }
+
+  /**
+   * Puts the product together, or takes what has been put together before.
+   *
+   * @param pass weights and adapters
+   * @return the operands; null if an adapter brings its own weights or acts in a way that is no
+   *     low-rank product
+   */
+  public @Nullable Operands operands(Pass pass) {
+    for (LayerSpec layer : layers) {
+      if (!LowRankStack.fits(pass, layer) || overridden(pass, layer)) {
+        return null;
+      }
+    }
+    Base base = pass.weights().derived().get(this, Base.class, () -> base(pass.weights()));
+    LowRankStack stack =
+        pass.derived().get(this, LowRankStack.class, () -> LowRankStack.of(pass, layers, in, outs));
+    List<NDArray> operands = new ArrayList<>(base.arrays);
+    if (stack.a() != null && stack.b() != null) {
+      operands.add(stack.a());
+      operands.add(stack.b());
+    }
+    boolean bias = layers.stream().anyMatch(LayerSpec::bias);
+    return new Operands(
+        new Form(base.packed, layers.size(), bias, stack.acts(), stack.byRow()),
+        List.copyOf(operands));
+  }
+
+  private boolean overridden(Pass pass, LayerSpec layer) {
+    int weight = layout.parameterIndex(layer.weightName());
+    int bias = layer.bias() ? layout.parameterIndex(layer.biasName()) : -1;
+    for (Segment segment : pass.segments()) {
+      if (segment.override(weight) != null || segment.override(bias) != null) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private Base base(WeightSnapshot snapshot) {
+    try (GradMode off = GradMode.off();
+        NDScope scope = new NDScope()) {
+      scope.suppressNotUsedWarning();
+      List<Weight> weights =
+          layers.stream()
+              .map(layer -> snapshot.weight(layout.parameterIndex(layer.weightName())))
+              .toList();
+      List<NDArray> arrays = new ArrayList<>();
+      List<NDArray> owned = new ArrayList<>();
+      NDArray pack = null;
+      if (weights.stream().allMatch(Weight::packsForFewRows)) {
+        NDList dense = new NDList();
+        weights.forEach(weight -> dense.add(weight.dense()));
+        pack = FewRows.packed(dense.size() == 1 ? dense.head() : NDArrays.concat(dense));
+      }
+      if (pack == null) {
+        weights.forEach(weight -> arrays.add(kept(weight.dense(), weight, owned)));
+      } else {
+        arrays.add(pack);
+        owned.add(pack);
+      }
+      boolean bias = layers.stream().anyMatch(LayerSpec::bias);
+      if (bias || pack != null) {
+        NDArray all = Scopes.unmanaged(biases(snapshot, arrays.get(0).getManager()));
+        arrays.add(all);
+        owned.add(all);
+      }
+      return new Base(pack != null, arrays, owned);
+    }
+  }
+
+  /** A weight that is not stored as float32 is held so for as long as the snapshot lives. */
+  private static NDArray kept(NDArray dense, Weight weight, List<NDArray> owned) {
+    if (!weight.holdsFloat32()) {
+      owned.add(Scopes.unmanaged(dense));
+    }
+    return dense;
+  }
+
+  private NDArray biases(WeightSnapshot snapshot, NDManager manager) {
+    NDList parts = new NDList();
+    for (int i = 0; i < outs.length; i++) {
+      LayerSpec layer = layers.get(i);
+      parts.add(
+          layer.bias()
+              ? snapshot.weight(layout.parameterIndex(layer.biasName())).dense()
+              : manager.zeros(new Shape(outs[i]), DataType.FLOAT32));
+    }
+    return NDArrays.concat(parts).duplicate();
+  }
+}
