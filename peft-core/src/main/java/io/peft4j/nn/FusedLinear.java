@@ -23,6 +23,11 @@ import org.jspecify.annotations.Nullable;
  * what it puts together belongs to the weights or to the pass.
  */
 public final class FusedLinear {
+  /**
+   * From about so many rows on, products are bound by arithmetic and layers better by themselves.
+   */
+  public static final int MOST_ROWS = FewRows.MOST_ROWS;
+
   private final ModelLayout layout;
   private final List<LayerSpec> layers;
   private final long in;
@@ -116,7 +121,9 @@ public final class FusedLinear {
         lines.add(
             y
                 + " = "
-                + (weights == 1 ? parts.get(0) : "torch.cat([" + String.join(", ", parts) + "], -1)"));
+                + (weights == 1
+                    ? parts.get(0)
+                    : "torch.cat([" + String.join(", ", parts) + "], -1)"));
         if (bias) {
           lines.add(y + " = torch.add_(" + y + ", " + name + "b)");
         }
@@ -124,7 +131,14 @@ public final class FusedLinear {
       if (lowRank && byRow) {
         lines.add(name + "t = torch.bmm(" + x + ", torch.transpose(" + name + "l0, 1, 2))");
         lines.add(
-            y + " = torch.baddbmm(" + y + ", " + name + "t, torch.transpose(" + name + "l1, 1, 2))");
+            y
+                + " = torch.baddbmm("
+                + y
+                + ", "
+                + name
+                + "t, torch.transpose("
+                + name
+                + "l1, 1, 2))");
       } else if (lowRank) {
         lines.add(name + "t = torch.linear(" + x + ", " + name + "l0)");
         lines.add(y + " = torch.add_(" + y + ", torch.linear(" + name + "t, " + name + "l1))");

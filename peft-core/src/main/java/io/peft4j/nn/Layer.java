@@ -102,5 +102,19 @@ public abstract class Layer {
     return override == null ? pass.weights().weight(biasIndex).dense() : override;
   }
 
+  /** The weight of a layer where no adapter acts, if all rows have the same; else null. */
+  final @Nullable NDArray plain(Pass pass) {
+    NDArray own = null;
+    for (int i = 0; i < pass.segments().size(); i++) {
+      Segment segment = pass.segments().get(i);
+      NDArray override = segment.override(weightIndex);
+      if (segment.acts(spec.slot()) || (i > 0 && override != own)) {
+        return null;
+      }
+      own = override;
+    }
+    return own == null ? pass.weights().weight(weightIndex).dense() : own;
+  }
+
   abstract NDArray compute(NDArray x, Weight weight, @Nullable NDArray bias);
 }

@@ -136,8 +136,7 @@ record LowRankStack(@Nullable NDArray a, @Nullable NDArray b) implements AutoClo
     NDList all = new NDList(parts);
     if (have < shape.get(axis)) {
       long missing = shape.get(axis) - have;
-      Shape rest =
-          axis == 0 ? new Shape(missing, shape.get(1)) : new Shape(shape.get(0), missing);
+      Shape rest = axis == 0 ? new Shape(missing, shape.get(1)) : new Shape(shape.get(0), missing);
       all.add(manager.zeros(rest, DataType.FLOAT32));
     }
     return NDArrays.concat(all, axis);

@@ -25,4 +25,14 @@ public final class RmsNorm extends Layer {
   NDArray compute(NDArray x, Weight weight, @Nullable NDArray bias) {
     return Ops.rmsNorm(x, weight.dense(), epsilon);
   }
+
+  /**
+   * The weight, if all rows have the same and nothing else acts here.
+   *
+   * @param pass weights and adapters
+   * @return float32 [size], not the caller's; null if there is more to it
+   */
+  public @Nullable NDArray plainWeight(Pass pass) {
+    return plain(pass);
+  }
 }

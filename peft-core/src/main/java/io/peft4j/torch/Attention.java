@@ -4,6 +4,8 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
@@ -156,51 +158,64 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
         "k1 = " + repeat(split("k", "l", attention.keyValueHeads), groups),
         "v1 = " + repeat(split("v", "l", attention.keyValueHeads), groups),
         plain
-            ? attention.fused(variant.masked, variant.causal)
-            : attention.written(variant.masked, variant.causal, variant.dropout),
+            ? attention.fused("o", variant.masked, variant.causal)
+            : attention.written("o", variant.masked, variant.causal, variant.dropout),
         "return torch.reshape(torch.transpose(o, 1, 2), [b, n, -1])");
   }
 
   private static Kernel cachedKernel(CachedVariant variant) {
     Attention attention = variant.attention;
-    int groups = attention.heads / attention.keyValueHeads;
-    String begin =
-        variant.window == 0 ? "s = 0" : "s = ops.prim.max(torch.sub(e, " + variant.window + "), 0)";
-    boolean causal = !variant.single && !variant.masked;
-    String keys = "torch.slice(kc, 2, s, e, 1)";
-    String values = "torch.slice(vc, 2, s, e, 1)";
+    List<String> lines = new ArrayList<>();
+    lines.add("b = torch.size(q, 0)");
+    lines.add("n = torch.size(q, 1)");
+    lines.add("qh = torch.reshape(q, [b, n, " + attention.heads + ", -1])");
+    lines.add("kh = torch.reshape(k, [b, n, " + attention.keyValueHeads + ", -1])");
+    lines.add("vh = torch.reshape(v, [b, n, " + attention.keyValueHeads + ", -1])");
+    lines.addAll(attention.cachedStatements(variant.masked, variant.single, variant.window));
+    lines.add("return o");
     return Kernel.of(
         "q: Tensor, k: Tensor, v: Tensor, kc: Tensor, vc: Tensor, p: Tensor"
             + (variant.masked ? ", m: Tensor" : "")
             + " -> Tensor",
-        "b = torch.size(q, 0)",
-        "n = torch.size(q, 1)",
-        "f = int(p)",
-        "e = torch.add(f, n)",
-        "_k = torch.copy_(torch.slice(kc, 2, f, e, 1), "
-            + split("k", "n", attention.keyValueHeads)
-            + ")",
-        "_v = torch.copy_(torch.slice(vc, 2, f, e, 1), "
-            + split("v", "n", attention.keyValueHeads)
-            + ")",
-        begin,
-        // The heads that share a key can stand for queries of one head: nothing is repeated.
-        "q1 = "
-            + (variant.single
-                ? "torch.reshape(q, [b, " + attention.keyValueHeads + ", " + groups + ", -1])"
-                : split("q", "n", attention.heads)),
-        "k1 = " + (variant.single ? keys : repeat(keys, groups)),
-        "v1 = " + (variant.single ? values : repeat(values, groups)),
-        attention.softcap == 0
-            ? attention.fused(variant.masked, causal)
-            : attention.written(variant.masked, causal, 0),
-        variant.single
-            ? "return torch.reshape(o, [b, 1, -1])"
-            : "return torch.reshape(torch.transpose(o, 1, 2), [b, n, -1])");
+        lines.toArray(String[]::new));
   }
 
-  private String fused(boolean masked, boolean causal) {
-    return "o = torch.scaled_dot_product_attention(q1, k1, v1, "
+  /**
+   * What {@link #attendCached} does, as statements of a larger kernel. Its variables: b and n,
+   * batch and length; qh [b, n, heads, size], kh and vh [b, n, keyValueHeads, size]; kc and vc, the
+   * cache; p, how many tokens it holds; m, the mask, if there is one. They make o [b, n, heads ·
+   * size].
+   *
+   * @param masked whether there is a mask
+   * @param single whether n is 1
+   * @param window as for {@link #attendCached}
+   * @return the statements
+   */
+  public List<String> cachedStatements(boolean masked, boolean single, int window) {
+    int groups = heads / keyValueHeads;
+    boolean causal = !single && !masked;
+    String keys = "torch.slice(kc, 2, s, e, 1)";
+    String values = "torch.slice(vc, 2, s, e, 1)";
+    return List.of(
+        "f = int(p)",
+        "e = torch.add(f, n)",
+        "_k = torch.copy_(torch.slice(kc, 2, f, e, 1), torch.transpose(kh, 1, 2))",
+        "_v = torch.copy_(torch.slice(vc, 2, f, e, 1), torch.transpose(vh, 1, 2))",
+        window == 0 ? "s = 0" : "s = ops.prim.max(torch.sub(e, " + window + "), 0)",
+        // The heads that share a key can stand for queries of one head: nothing is repeated.
+        "q1 = "
+            + (single
+                ? "torch.reshape(qh, [b, " + keyValueHeads + ", " + groups + ", -1])"
+                : "torch.transpose(qh, 1, 2)"),
+        "k1 = " + (single ? keys : repeat(keys, groups)),
+        "v1 = " + (single ? values : repeat(values, groups)),
+        softcap == 0 ? fused("a0", masked, causal) : written("a0", masked, causal, 0),
+        "o = torch.reshape(" + (single ? "a0" : "torch.transpose(a0, 1, 2)") + ", [b, n, -1])");
+  }
+
+  private String fused(String result, boolean masked, boolean causal) {
+    return result
+        + " = torch.scaled_dot_product_attention(q1, k1, v1, "
         + (masked ? "m" : "None")
         + ", 0., "
         + (causal ? "True" : "False")
@@ -208,7 +223,7 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
   }
 
   /** The formula written out. The mask is kept finite, so that no query is left with nothing. */
-  private String written(boolean masked, boolean causal, double dropout) {
+  private String written(String result, boolean masked, boolean causal, double dropout) {
     String causality =
         "s3 = torch.add_(s2, torch.triu(torch.full([n, torch.size(k1, 2)], "
             + LOWEST
@@ -227,7 +242,7 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
             : causal ? causality : "s3 = s2",
         "w0 = torch.softmax(s3, -1)",
         dropout > 0 ? Dropout.statements("w0", "w", dropout) : "w = w0",
-        "o = torch.matmul(w, v1)");
+        result + " = torch.matmul(w, v1)");
   }
 
   private static String split(String name, String length, int heads) {

@@ -2,6 +2,9 @@ package io.peft4j.models;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.DataType;
+import ai.djl.pytorch.jni.JniUtils;
+import io.peft4j.nn.FusedLinear;
+import io.peft4j.nn.Pass;
 import io.peft4j.torch.Attention;
 import java.util.HashMap;
 import java.util.Map;
@@ -98,6 +101,48 @@ public final class CausalContext {
   /** A window that nothing exceeds makes the same mask as none. */
   private int limit(int window) {
     return window < past + inputs.length() ? window : 0;
+  }
+
+  /**
+   * Tells whether layers may compute as one kernel: the pass has few rows and goes over a cache,
+   * and nothing is recorded or dropped out.
+   *
+   * @param pass the pass
+   * @return true if so
+   */
+  public boolean fusable(Pass pass) {
+    return cache != null
+        && !pass.dropout()
+        && inputs.batch() * inputs.length() <= FusedLinear.MOST_ROWS
+        && !JniUtils.isGradMode();
+  }
+
+  /**
+   * What a layer that computes as one kernel needs of the cache.
+   *
+   * @param keys float32 [batch, heads, capacity, size]
+   * @param values as {@code keys}
+   * @param past int64 scalar, how many tokens are in the cache
+   * @param mask what is added to scores; null for none
+   * @param window how many keys a single query without mask sees; 0 for all
+   */
+  public record CacheView(
+      NDArray keys, NDArray values, NDArray past, @Nullable NDArray mask, int window) {}
+
+  /**
+   * A layer's part of the cache.
+   *
+   * @param layer number of the layer
+   * @param window one of the windows that this was made with
+   * @return arrays of the cache, to be written to as {@link Attention#attendCached} does
+   */
+  public CacheView cacheView(int layer, int window) {
+    if (cache == null) {
+      throw new IllegalStateException("there is no cache");
+    }
+    NDArray mask = masks.get(limit(window));
+    boolean narrowed = mask == null && inputs.length() == 1;
+    return cache.view(layer, mask, narrowed ? window : 0);
   }
 
   /** Ends the pass: the cache holds its tokens now. */

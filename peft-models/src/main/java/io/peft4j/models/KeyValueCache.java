@@ -119,12 +119,21 @@ public final class KeyValueCache implements AutoCloseable {
       NDArray value,
       @Nullable NDArray mask,
       int window) {
+    return attention.attendCached(
+        query, key, value, keys[layer], values[layer], begun(), mask, window);
+  }
+
+  /** A layer's buffers. */
+  CausalContext.CacheView view(int layer, @Nullable NDArray mask, int window) {
+    return new CausalContext.CacheView(keys[layer], values[layer], begun(), mask, window);
+  }
+
+  private NDArray begun() {
     NDArray begun = past;
     if (begun == null) {
       throw new IllegalStateException("a pass over the cache has not begun");
     }
-    return attention.attendCached(
-        query, key, value, keys[layer], values[layer], begun, mask, window);
+    return begun;
   }
 
   /**

@@ -29,6 +29,7 @@ final class LlamaLayer {
   private final Linear up;
   private final Linear down;
   private final Join outputJoin;
+  private final FusedLayer fused;
 
   LlamaLayer(ModelLayout layout, String path, int index, LlamaConfig config, Rotary rotary) {
     this.config = config;
@@ -46,6 +47,11 @@ final class LlamaLayer {
     up = new Linear(layout, path + ".mlp.up_proj");
     down = new Linear(layout, path + ".mlp.down_proj");
     outputJoin = new Join(path + ".mlp", null);
+    fused = new FusedLayer(layout, path, index, config, inputNorm, innerNorm);
+  }
+
+  FusedLayer fused() {
+    return fused;
   }
 
   static void describe(ModelLayout.Builder layout, String path, LlamaConfig config) {

@@ -85,9 +85,14 @@ final class LlamaNetwork implements Network {
     CausalContext context = new CausalContext(inputs, 0);
     NDList rotations = rotary.tables(context.positions());
     NDArray x = tokens.forward(pass, inputs.ids());
+    boolean fusable = context.fusable(pass);
     for (LlamaLayer layer : layers) {
       NDArray input = x;
-      x = Scopes.keepResult(() -> layer.forward(pass, input, rotations, context));
+      FusedLayer.Prepared prepared = fusable ? layer.fused().prepare(pass) : null;
+      x =
+          prepared == null
+              ? Scopes.keepResult(() -> layer.forward(pass, input, rotations, context))
+              : layer.fused().forward(prepared, input, rotations, context);
     }
     context.end();
     NDArray hidden = norm.forward(pass, inputs.lastOnly() ? x.get(":, -1:") : x);
