@@ -323,6 +323,14 @@ CASES = {
         "{{ 'a' | replace('b') }}",
         "{{ 'a' | trim(bad=1) }}",
     ],
+    "marked text": [
+        "{{ '<a>' | safe + '<b>' }} {{ '<b>' + '<a>' | safe }} {{ ('<a>' | e) + '&' }} {{ '<a>' | e | e }} {{ '<a>' | safe | e }}",
+        "{{ ('<a>' | safe) ~ '<b>' }} {{ '<a>' | safe | upper + '<' }} {{ ('<a>' | safe) | replace('a', 'b') + '<' }} {{ '<' | forceescape }}",
+        "{% set x = ' < ' | safe %}{{ x + '>' }}{{ x | trim + '>' }}{{ x is string }}{{ x == ' < ' }}{{ x | length }}{{ x[1] }}{{ x.strip() }}{{ 'y' if x }}",
+        "{{ 'a' + 'b' | safe ~ '<' }} {{ 1 ~ '<' | safe }} {% for c in '<>' | safe %}{{ c }},{% endfor %}{{ '<' | safe in html }}",
+        "{{ '<' | safe + 1 }}",
+        "{% set ns = namespace(x='') %}{% set ns.x = ns.x + ('<i>' | safe) %}{% set ns.x = ns.x + '<j>' %}{{ ns.x }}",
+    ],
     "json": [
         '{{ mixed | tojson }}',
         '{{ person | tojson }}',
@@ -358,7 +366,6 @@ CASES = {
         '{{ missing | int }}',
         "{{ 2.5 | round(1, 'bad') }}",
         '{{ missing | float }}',
-        "{{ 'inf' | float | int }}",
     ],
     "sequence filters": [
         '{{ numbers | length }} {{ person | length }} {{ missing | length }} {{ range(4) | length }}',

@@ -99,6 +99,20 @@ final class Engine {
     return result;
   }
 
+  /** Filters a value; a mark that it has stays where jinja2 keeps it. */
+  Object filter(String name, Object value, Arguments arguments) {
+    if (value instanceof Markup markup) {
+      if (name.equals("e") || name.equals("escape") || name.equals("safe")) {
+        return markup;
+      }
+      Object result = filter(name, arguments.after(markup.text()));
+      return Filters.KEEP_MARKUP.contains(name) && result instanceof String text
+          ? new Markup(text)
+          : result;
+    }
+    return filter(name, arguments.after(value));
+  }
+
   Object filter(String name, Arguments arguments) {
     Function filter = Filters.find(name);
     if (filter == null) {

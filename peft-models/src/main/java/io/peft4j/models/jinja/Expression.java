@@ -32,6 +32,7 @@ sealed interface Expression {
     @Override
     public Object evaluate(Engine engine, Scope scope) {
       List<Object> values = engine.values(items, scope);
+      values.replaceAll(Markup::plain);
       return tuple ? new Tuple(values) : values;
     }
   }
@@ -42,8 +43,8 @@ sealed interface Expression {
     public Object evaluate(Engine engine, Scope scope) {
       Dict dict = new Dict();
       for (int i = 0; i < keys.size(); i++) {
-        Object key = engine.value(keys.get(i), scope);
-        dict.put(key, engine.value(values.get(i), scope));
+        Object key = Markup.plain(engine.value(keys.get(i), scope));
+        dict.put(key, Markup.plain(engine.value(values.get(i), scope)));
       }
       return dict;
     }
@@ -91,11 +92,12 @@ sealed interface Expression {
 
     Arguments evaluate(Engine engine, Scope scope) {
       List<Object> values = engine.values(positional, scope);
+      values.replaceAll(Markup::plain);
       if (spread != null) {
         Values.iterate(engine, engine.value(spread, scope)).forEachRemaining(values::add);
       }
       Map<String, Object> names = new LinkedHashMap<>();
-      named.forEach((name, value) -> names.put(name, engine.value(value, scope)));
+      named.forEach((name, value) -> names.put(name, Markup.plain(engine.value(value, scope))));
       if (spreadNamed != null) {
         if (!(engine.value(spreadNamed, scope) instanceof Dict dict)) {
           throw new Failure("what follows ** must be a dict");
@@ -126,14 +128,14 @@ sealed interface Expression {
       Object value = engine.value(input, scope);
       Arguments arguments = given.evaluate(engine, scope);
       engine.at(line);
-      return engine.filter(name, arguments.after(value));
+      return engine.filter(name, value, arguments);
     }
   }
 
   record Test(int line, Expression input, String name, Given given) implements Expression {
     @Override
     public Object evaluate(Engine engine, Scope scope) {
-      Object value = engine.value(input, scope);
+      Object value = Markup.plain(engine.value(input, scope));
       Arguments arguments = given.evaluate(engine, scope);
       engine.at(line);
       return Tests.test(engine, name, arguments.after(value));
@@ -173,9 +175,9 @@ sealed interface Expression {
       implements Expression {
     @Override
     public Object evaluate(Engine engine, Scope scope) {
-      Object left = engine.value(first, scope);
+      Object left = Markup.plain(engine.value(first, scope));
       for (int i = 0; i < operators.size(); i++) {
-        Object right = engine.value(others.get(i), scope);
+        Object right = Markup.plain(engine.value(others.get(i), scope));
         engine.at(line);
         if (!Operators.compare(engine, operators.get(i), left, right)) {
           return false;

@@ -1,6 +1,7 @@
 package io.peft4j.models.jinja;
 
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
@@ -13,6 +14,9 @@ final class Filters {
     ALL.putAll(NumberFilters.ALL);
     ALL.putAll(SequenceFilters.ALL);
   }
+
+  static final Set<String> KEEP_MARKUP =
+      Set.of("capitalize", "center", "indent", "lower", "reverse", "string", "trim", "upper");
 
   private Filters() {}
 

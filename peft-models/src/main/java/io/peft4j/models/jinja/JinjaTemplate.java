@@ -10,8 +10,8 @@ import java.util.Map;
  *
  * <p>There is all of the language but for loading other templates ({@code include}, {@code import},
  * {@code extends}), {@code recursive} loops, {@code autoescape}, ints beyond 64 bits, and the
- * filters that make web pages. {@code safe} leaves a text as it is, and {@code escape} gives a plain
- * text, which a second {@code escape} would escape again.
+ * filters that make web pages. Texts marked by {@code safe} and {@code escape} keep the mark only as
+ * far as variables, {@code +} and most text filters go.
  *
  * <p>A template may be hostile. What it can cost is bounded, in time by steps, in memory by
  * characters and elements made, in depth by levels; one that goes beyond fails. No input but the

@@ -9,7 +9,15 @@ import java.util.Map;
 final class Operators {
   private Operators() {}
 
-  static Object binary(Engine engine, String operator, Object left, Object right) {
+  static Object binary(Engine engine, String operator, Object first, Object second) {
+    Object left = Markup.plain(first);
+    Object right = Markup.plain(second);
+    boolean marked = left != first || right != second;
+    if (marked && operator.equals("+") && left instanceof String a && right instanceof String b) {
+      String before = left == first ? engine.made(Markup.escape(a)) : a;
+      String after = right == second ? engine.made(Markup.escape(b)) : b;
+      return new Markup((String) add(engine, before, after));
+    }
     for (Object side : List.of(left, right)) {
       if (side instanceof Undefined undefined && !(operator.equals("%") && left instanceof String)) {
         throw undefined.failure();
@@ -46,7 +54,7 @@ final class Operators {
             + "'");
   }
 
-  static Object add(Engine engine, Object left, Object right) {
+  private static Object add(Engine engine, Object left, Object right) {
     if (left instanceof String a && right instanceof String b) {
       engine.budget().characters((long) a.length() + b.length());
       return a.concat(b);

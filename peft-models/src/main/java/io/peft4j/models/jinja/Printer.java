@@ -14,6 +14,9 @@ final class Printer {
     if (value instanceof String text) {
       return text;
     }
+    if (value instanceof Markup markup) {
+      return markup.text();
+    }
     if (value instanceof Undefined) {
       return "";
     }
@@ -48,7 +51,7 @@ final class Printer {
     if (out.length() > Budget.MAX_TEXT) {
       budget.characters(out.length());
     }
-    if (value instanceof String text) {
+    if (Markup.plain(value) instanceof String text) {
       budget.text(text);
       quote(out, text);
     } else if (value instanceof Dict dict) {

@@ -24,7 +24,7 @@ final class Selection {
         throw new Failure("map needs the name of a filter, or 'attribute'");
       }
       Arguments more = rest.without(1);
-      change = item -> engine.filter(name, more.after(item));
+      change = item -> Markup.plain(engine.filter(name, more.after(item)));
     }
     return new Stream(Streams.map(Values.iterate(engine, truthy(value)), change));
   }

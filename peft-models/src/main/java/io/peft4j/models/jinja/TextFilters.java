@@ -14,10 +14,10 @@ final class TextFilters {
           change("capitalize", Text::capitalize),
           change("title", TextFilters::title),
           change("string", text -> text),
-          change("safe", text -> text),
-          change("e", TextFilters::escape),
-          change("escape", TextFilters::escape),
-          change("forceescape", TextFilters::escape),
+          mark("safe", text -> text),
+          mark("e", Markup::escape),
+          mark("escape", Markup::escape),
+          mark("forceescape", Markup::escape),
           Map.entry("trim", TextFilters::trim),
           Map.entry("replace", TextFilters::replace),
           Map.entry("indent", TextFilters::indent),
@@ -37,6 +37,12 @@ final class TextFilters {
         });
   }
 
+  private static Map.Entry<String, Function> mark(String name, UnaryOperator<String> change) {
+    Function plain = change(name, change).getValue();
+    return Map.entry(
+        name, (engine, arguments) -> new Markup((String) plain.call(engine, arguments)));
+  }
+
   /** A letter after white space or an opening bracket or dash in upper case, the rest in lower. */
   private static String title(String text) {
     StringBuilder out = new StringBuilder(text.length());
@@ -54,14 +60,6 @@ final class TextFilters {
       }
     }
     return out.toString();
-  }
-
-  private static String escape(String text) {
-    return text.replace("&", "&amp;")
-        .replace("<", "&lt;")
-        .replace(">", "&gt;")
-        .replace("\"", "&#34;")
-        .replace("'", "&#39;");
   }
 
   private static Object trim(Engine engine, Arguments arguments) {

@@ -25,7 +25,9 @@ final class Values {
         ? "NoneType"
         : value instanceof Boolean
             ? "bool"
-            : value instanceof Long
+            : value instanceof Markup
+                ? "Markup"
+                : value instanceof Long
                 ? "int"
                 : value instanceof Double
                     ? "float"
@@ -44,7 +46,8 @@ final class Values {
                                             : value instanceof Undefined ? "Undefined" : "function";
   }
 
-  static boolean truth(Object value) {
+  static boolean truth(Object given) {
+    Object value = Markup.plain(given);
     if (value instanceof Boolean flag) {
       return flag;
     }
@@ -114,7 +117,8 @@ final class Values {
   }
 
   /** Walks the elements; each one costs a step. */
-  static Iterator<Object> iterate(Engine engine, Object value) {
+  static Iterator<Object> iterate(Engine engine, Object given) {
+    Object value = Markup.plain(given);
     Iterator<?> elements;
     List<Object> items = sequence(value);
     if (items != null) {
@@ -171,7 +175,8 @@ final class Values {
   }
 
   /** {@code value.name}: methods first, then keys. */
-  static Object attribute(Engine engine, Object value, String name) {
+  static Object attribute(Engine engine, Object given, String name) {
+    Object value = Markup.plain(given);
     Object member = member(value, name);
     if (member != null) {
       return member;
@@ -181,7 +186,9 @@ final class Values {
   }
 
   /** {@code value[key]}: keys first, then methods. */
-  static Object item(Engine engine, Object value, Object key) {
+  static Object item(Engine engine, Object given, Object givenKey) {
+    Object value = Markup.plain(given);
+    Object key = Markup.plain(givenKey);
     if (value instanceof Undefined undefined) {
       throw undefined.failure();
     }
@@ -227,7 +234,8 @@ final class Values {
   }
 
   /** {@code value[start:stop:step]}; a bound that is None is left out. */
-  static Object slice(Engine engine, Object value, Object start, Object stop, Object step) {
+  static Object slice(Engine engine, Object given, Object start, Object stop, Object step) {
+    Object value = Markup.plain(given);
     if (value instanceof Undefined undefined) {
       throw undefined.failure();
     }
