@@ -316,8 +316,8 @@ public final class Tokenizer implements AutoCloseable {
   /**
    * How this tokenizer's model wants conversations written.
    *
-   * @return the chat templates that came with the tokenizer's directory; empty if there are none, or
-   *     if the tokenizer was loaded from a file or stream alone
+   * @return the chat templates that came with the tokenizer's directory; empty if there are none,
+   *     or if the tokenizer was loaded from a file or stream alone
    */
   public Optional<ChatTemplate> chatTemplate() {
     return chatTemplate;

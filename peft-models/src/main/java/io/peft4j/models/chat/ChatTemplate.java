@@ -78,8 +78,8 @@ public final class ChatTemplate {
   }
 
   /**
-   * Takes the templates of a tokenizer's configuration: {@code chat_template}, a string or a list of
-   * objects with {@code name} and {@code template}, and the special tokens.
+   * Takes the templates of a tokenizer's configuration: {@code chat_template}, a string or a list
+   * of objects with {@code name} and {@code template}, and the special tokens.
    *
    * @param tokenizerConfig the content of a {@code tokenizer_config.json}
    * @param origin what errors call it, for example the file
@@ -138,8 +138,8 @@ public final class ChatTemplate {
    * @param messages at least one
    * @param options tools, variables and the like
    * @return the text, special tokens included
-   * @throws InvalidInputException if there are no messages, or there is no template of the name that
-   *     the options ask for
+   * @throws InvalidInputException if there are no messages, or there is no template of the name
+   *     that the options ask for
    * @throws io.peft4j.InvalidConfigException if tools, documents or variables hold what is not of
    *     JSON
    * @throws TemplateException if the template is not valid, fails, takes too much, or refuses the

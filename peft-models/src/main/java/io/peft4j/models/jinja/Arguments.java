@@ -57,7 +57,8 @@ record Arguments(List<Object> positional, Map<String, Object> named) {
     }
     if (used < named.size()) {
       List<String> known = Arrays.stream(parameters).map(name -> name.replace("?", "")).toList();
-      String unknown = named.keySet().stream().filter(key -> !known.contains(key)).findFirst().get();
+      String unknown =
+          named.keySet().stream().filter(key -> !known.contains(key)).findFirst().get();
       throw new Failure(function + " has no argument '" + unknown + "'; it has " + known);
     }
     return new Bound(function, parameters, values);

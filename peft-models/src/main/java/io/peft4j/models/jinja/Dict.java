@@ -71,7 +71,7 @@ final class Dict {
       }
       return new Tuple(parts);
     }
-    if (key instanceof List || key instanceof Dict) {
+    if (key instanceof List || key instanceof Dict || key instanceof DictView) {
       throw new Failure("unhashable type: '" + Values.typeName(key) + "'");
     }
     if (key instanceof Boolean flag) {

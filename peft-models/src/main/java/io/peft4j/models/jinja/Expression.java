@@ -103,7 +103,8 @@ sealed interface Expression {
           throw new Failure("what follows ** must be a dict");
         }
         for (Map.Entry<Object, Object> entry : dict.entries()) {
-          if (!(entry.getKey() instanceof String name) || names.put(name, entry.getValue()) != null) {
+          if (!(entry.getKey() instanceof String name)
+              || names.put(name, entry.getValue()) != null) {
             throw new Failure("what follows ** must have texts as keys, each given once");
           }
         }

@@ -80,7 +80,9 @@ final class Formatter {
       boolean key = path.charAt(end) == '[';
       int next = end + 1;
       while (next < path.length()
-          && (key ? path.charAt(next) != ']' : path.charAt(next) != '.' && path.charAt(next) != '[')) {
+          && (key
+              ? path.charAt(next) != ']'
+              : path.charAt(next) != '.' && path.charAt(next) != '[')) {
         next++;
       }
       String name = path.substring(end + 1, next);
@@ -151,7 +153,8 @@ final class Formatter {
     }
 
     void end() {
-      int count = values instanceof Tuple tuple ? tuple.items().size() : values instanceof Dict ? 0 : 1;
+      boolean indexed = Values.isSequence(values) && !(values instanceof String);
+      int count = values instanceof Tuple tuple ? tuple.items().size() : indexed ? 0 : 1;
       if (used < count) {
         throw new Failure("%: there are more values than this text takes");
       }
@@ -195,15 +198,13 @@ final class Formatter {
       return at + 1;
     }
 
-    private static String write(
-        Engine engine, String flags, String size, char type, Object value) {
+    private static String write(Engine engine, String flags, String size, char type, Object value) {
       String align = flags.indexOf('-') >= 0 ? "<" : flags.indexOf('0') >= 0 ? "" : ">";
       String sign = flags.indexOf('+') >= 0 ? "+" : flags.indexOf(' ') >= 0 ? " " : "";
       String zero = align.isEmpty() && "sr".indexOf(type) < 0 ? "0" : "";
       switch (type) {
         case 's', 'r', 'a' -> {
-          String text =
-              type == 's' ? Printer.text(engine, value) : Printer.repr(engine, value);
+          String text = type == 's' ? Printer.text(engine, value) : Printer.repr(engine, value);
           return specification(align.isEmpty() ? ">" : align, "", "", size, 's')
               .apply(engine, text);
         }

@@ -10,8 +10,8 @@ import java.util.Map;
  *
  * <p>There is all of the language but for loading other templates ({@code include}, {@code import},
  * {@code extends}), {@code recursive} loops, {@code autoescape}, ints beyond 64 bits, and the
- * filters that make web pages. Texts marked by {@code safe} and {@code escape} keep the mark only as
- * far as variables, {@code +} and most text filters go.
+ * filters that make web pages. Texts marked by {@code safe} and {@code escape} keep the mark only
+ * as far as variables, {@code +} and most text filters go.
  *
  * <p>A template may be hostile. What it can cost is bounded, in time by steps, in memory by
  * characters and elements made, in depth by levels; one that goes beyond fails. No input but the
@@ -41,6 +41,8 @@ public final class JinjaTemplate {
       return new JinjaTemplate(name, Parser.parse(source));
     } catch (SyntaxFailure e) {
       throw new TemplateException(name, e.line(), e.reason(), false);
+    } catch (StackOverflowError e) {
+      throw new TemplateException(name, 1, "nests too deeply for this thread's stack", false);
     }
   }
 
@@ -67,7 +69,8 @@ public final class JinjaTemplate {
       throw new TemplateException(name, engine.line(), e.reason(), e.raised());
     } catch (StackOverflowError e) {
       // Generators over generators nest where no level is counted. Nothing native runs here.
-      throw new TemplateException(name, engine.line(), "nests too deeply", false);
+      throw new TemplateException(
+          name, engine.line(), "nests too deeply for this thread's stack", false);
     }
   }
 }

@@ -47,8 +47,7 @@ final class JsonText {
 
   static Object filter(Engine engine, Arguments arguments) {
     Arguments.Bound options =
-        arguments.bind(
-            "tojson", "value", "ensure_ascii?", "indent?", "separators?", "sort_keys?");
+        arguments.bind("tojson", "value", "ensure_ascii?", "indent?", "separators?", "sort_keys?");
     JsonText json = new JsonText(engine, options);
     json.write(options.get(0), 0);
     return engine.made(json.out.toString());
@@ -82,7 +81,10 @@ final class JsonText {
   private void writeDict(Dict dict, int level) {
     List<Map.Entry<Object, Object>> entries = new ArrayList<>(dict.entries());
     if (sorted) {
-      entries.sort((a, b) -> Operators.order(engine, a.getKey(), b.getKey(), "<"));
+      List<Object> keys = SequenceFilters.sorted(engine, dict.keys(), key -> key, false);
+      entries.clear();
+      keys.forEach(
+          key -> entries.add(Map.entry(key, java.util.Objects.requireNonNull(dict.get(key)))));
     }
     for (int i = 0; i < entries.size(); i++) {
       separate(i == 0 ? "{" : itemSeparator, level + 1);

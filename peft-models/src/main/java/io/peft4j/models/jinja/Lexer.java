@@ -255,7 +255,9 @@ final class Lexer {
       return;
     }
     throw new SyntaxFailure(
-        line, "unexpected character " + Printer.shortText(Character.toString(source.codePointAt(position))));
+        line,
+        "unexpected character "
+            + Printer.shortText(Character.toString(source.codePointAt(position))));
   }
 
   /** Digits in any of Python's forms; underscores may stand between digits. */

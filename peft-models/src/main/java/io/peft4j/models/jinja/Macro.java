@@ -35,7 +35,11 @@ record Macro(MacroCode code, Scope home) implements Function, Special {
       scope.set("kwargs", named);
     } else if (!rest.isEmpty()) {
       throw new Failure(
-          "macro '" + code.name() + "' takes no argument '" + rest.keySet().iterator().next() + "'");
+          "macro '"
+              + code.name()
+              + "' takes no argument '"
+              + rest.keySet().iterator().next()
+              + "'");
     }
     int surplus = Math.max(0, positional.size() - parameters.size());
     if (code.mentions().contains("varargs")) {

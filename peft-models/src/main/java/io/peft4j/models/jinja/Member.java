@@ -15,8 +15,7 @@ record Member(Engine engine, List<Object> path) {
     if (given instanceof String text) {
       for (Object part : Text.split(text, ".", -1, false)) {
         String name = (String) part;
-        boolean index =
-            name.length() < 10 && Text.all(name, point -> point >= '0' && point <= '9');
+        boolean index = name.length() < 10 && Text.all(name, point -> point >= '0' && point <= '9');
         path.add(index ? (Object) Long.valueOf(name) : name);
       }
     } else if (given != None.NONE) {

@@ -139,9 +139,7 @@ final class NumberFilters {
                   .doubleValue();
         }
         BigDecimal whole = BigDecimal.valueOf(Values.integer(value, "round"));
-        yield whole
-            .setScale((int) Math.min(0, precision), RoundingMode.HALF_EVEN)
-            .longValue();
+        yield whole.setScale((int) Math.min(0, precision), RoundingMode.HALF_EVEN).longValue();
       }
       case "ceil" -> Math.ceil(number * Math.pow(10, precision)) / Math.pow(10, precision);
       case "floor" -> Math.floor(number * Math.pow(10, precision)) / Math.pow(10, precision);

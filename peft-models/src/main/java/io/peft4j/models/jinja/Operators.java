@@ -19,7 +19,8 @@ final class Operators {
       return new Markup((String) add(engine, before, after));
     }
     for (Object side : List.of(left, right)) {
-      if (side instanceof Undefined undefined && !(operator.equals("%") && left instanceof String)) {
+      if (side instanceof Undefined undefined
+          && !(operator.equals("%") && left instanceof String)) {
         throw undefined.failure();
       }
     }
@@ -61,9 +62,7 @@ final class Operators {
     }
     List<Object> first = Values.sequence(left);
     List<Object> second = Values.sequence(right);
-    if (first == null
-        || second == null
-        || (left instanceof Tuple) != (right instanceof Tuple)) {
+    if (first == null || second == null || (left instanceof Tuple) != (right instanceof Tuple)) {
       throw unsupported("+", left, right);
     }
     engine.budget().elements((long) first.size() + second.size());
@@ -304,8 +303,7 @@ final class Operators {
       if (value instanceof String part) {
         return engine.read(text).contains(engine.read(part));
       }
-      throw new Failure(
-          "'in' over a str needs a str on its left, not " + Values.typeName(value));
+      throw new Failure("'in' over a str needs a str on its left, not " + Values.typeName(value));
     }
     if (container instanceof Dict dict) {
       return dict.has(value);

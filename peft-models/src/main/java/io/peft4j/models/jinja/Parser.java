@@ -74,12 +74,7 @@ final class Parser {
   }
 
   private static String wanted(String tag, int opened, String... ends) {
-    return "'"
-        + String.join("' or '", ends)
-        + "' for the '"
-        + tag
-        + "' of line "
-        + opened;
+    return "'" + String.join("' or '", ends) + "' for the '" + tag + "' of line " + opened;
   }
 
   /** The rest of an opening tag, the body, and the name of the tag that ends it. */
@@ -114,10 +109,7 @@ final class Parser {
       case "with" -> with(line);
       case "print" ->
           new Statement.Print(
-              line,
-              stream.at(Kind.BLOCK_END)
-                  ? new Expression.Constant(line, "")
-                  : printed(line));
+              line, stream.at(Kind.BLOCK_END) ? new Expression.Constant(line, "") : printed(line));
       case "break" -> jump(line, tag, Flow.BREAK);
       case "continue" -> jump(line, tag, Flow.CONTINUE);
       case "include", "import", "from", "extends", "autoescape" ->
@@ -162,8 +154,7 @@ final class Parser {
     String tag = "if";
     while (!tag.equals("endif")) {
       boolean otherwise = tag.equals("else");
-      tests.add(
-          otherwise ? new Expression.Constant(line, true) : expressions.tuple(false, null));
+      tests.add(otherwise ? new Expression.Constant(line, true) : expressions.tuple(false, null));
       bodies.add(
           otherwise ? block(line, "if", "endif") : block(line, "if", "elif", "else", "endif"));
       tag = stream.next().text();
@@ -281,9 +272,7 @@ final class Parser {
     }
     MacroCode body = code(line, "call", "caller", new HashSet<>(), false);
     return new Statement.CallBlock(
-        line,
-        call,
-        new MacroCode(body.name(), parameters, defaults, body.body(), body.mentions()));
+        line, call, new MacroCode(body.name(), parameters, defaults, body.body(), body.mentions()));
   }
 
   private Statement namedBlock(int line) {

@@ -4,9 +4,16 @@ package io.peft4j.models.jinja;
 record Range(long start, long stop, long step) {
   static final int MAX_SIZE = 100_000;
 
+  /** Sums and products of bounds and places stay within 64 bits. */
+  private static final long MAX_BOUND = 1L << 60;
+
   static Range of(long start, long stop, long step) {
     if (step == 0) {
       throw new Failure("the step of a range must not be zero");
+    }
+    if (Math.max(Math.max(start, stop), step) > MAX_BOUND
+        || Math.min(Math.min(start, stop), step) < -MAX_BOUND) {
+      throw new Failure("a range may go from -" + MAX_BOUND + " to " + MAX_BOUND + " at most");
     }
     Range range = new Range(start, stop, step);
     double size = ((double) stop - (double) start) / step;

@@ -4,7 +4,9 @@ import java.util.HashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** Variables, and what lies around them. A loop's pass, a macro's call and a block each have one. */
+/**
+ * Variables, and what lies around them. A loop's pass, a macro's call and a block each have one.
+ */
 final class Scope {
   private final @Nullable Scope outer;
   private final Map<String, Object> variables = new HashMap<>();

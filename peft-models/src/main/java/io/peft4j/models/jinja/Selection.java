@@ -37,7 +37,8 @@ final class Selection {
   static Object select(
       Engine engine, String filter, Arguments arguments, boolean wanted, boolean byAttribute) {
     if (arguments.positional().size() < (byAttribute ? 2 : 1)) {
-      throw new Failure(filter + " needs " + (byAttribute ? "the name of an attribute" : "a value"));
+      throw new Failure(
+          filter + " needs " + (byAttribute ? "the name of an attribute" : "a value"));
     }
     Object value = arguments.positional().get(0);
     Arguments rest = arguments.without(1);
@@ -56,7 +57,8 @@ final class Selection {
     if (!(arguments.positional().get(0) instanceof String name)) {
       throw new Failure(filter + ": the name of a test must be a text");
     }
-    Arguments more = new Arguments(arguments.without(1).positional(), Map.copyOf(arguments.named()));
+    Arguments more =
+        new Arguments(arguments.without(1).positional(), Map.copyOf(arguments.named()));
     return item -> Tests.test(engine, name, more.after(item));
   }
 }

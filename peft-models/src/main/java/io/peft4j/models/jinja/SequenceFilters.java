@@ -151,7 +151,7 @@ final class SequenceFilters {
     return sorted(engine, Values.list(engine, given.get(0)), key, given.truth(1));
   }
 
-  private static List<Object> sorted(
+  static List<Object> sorted(
       Engine engine,
       List<Object> items,
       java.util.function.Function<Object, Object> key,
@@ -159,7 +159,12 @@ final class SequenceFilters {
     List<Object[]> keyed = new ArrayList<>(items.size());
     items.forEach(item -> keyed.add(new Object[] {key.apply(item), item}));
     Comparator<Object[]> order = (a, b) -> Operators.order(engine, a[0], b[0], "<");
-    keyed.sort(reverse ? order.reversed() : order);
+    try {
+      keyed.sort(reverse ? order.reversed() : order);
+    } catch (IllegalArgumentException e) {
+      // Ints beyond 53 bits beside floats: a equals b, b equals c, and yet a is less than c.
+      throw new Failure("these numbers cannot be put in order");
+    }
     List<Object> sorted = new ArrayList<>(items.size());
     keyed.forEach(pair -> sorted.add(pair[1]));
     return sorted;

@@ -29,8 +29,7 @@ sealed interface Target {
     public void assign(Engine engine, Scope scope, Object value) {
       List<Object> values = Values.list(engine, value);
       if (values.size() != targets.size()) {
-        throw new Failure(
-            targets.size() + " names cannot take apart " + values.size() + " values");
+        throw new Failure(targets.size() + " names cannot take apart " + values.size() + " values");
       }
       for (int i = 0; i < values.size(); i++) {
         targets.get(i).assign(engine, scope, values.get(i));

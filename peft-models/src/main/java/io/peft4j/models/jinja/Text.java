@@ -51,7 +51,9 @@ final class Text {
     return Character.toString(text.codePointAt(offset));
   }
 
-  /** Characters from {@code first} until before {@code end}, both within the text or just beside. */
+  /**
+   * Characters from {@code first} until before {@code end}, both within the text or just beside.
+   */
   static String slice(String text, long first, long end, long step) {
     if (step > 0 ? first >= end : first <= end) {
       return "";
@@ -62,7 +64,7 @@ final class Text {
     }
     int[] points = text.codePoints().toArray();
     StringBuilder out = new StringBuilder();
-    for (long i = first; step > 0 ? i < end : i > end; i = Math.addExact(i, step)) {
+    for (long i = first; step > 0 ? i < end : i > end; i += step) {
       out.appendCodePoint(points[(int) i]);
     }
     return out.toString();

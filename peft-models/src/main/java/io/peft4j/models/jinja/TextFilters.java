@@ -94,6 +94,9 @@ final class TextFilters {
       engine.budget().characters(count);
       indent = " ".repeat((int) Math.max(0, count));
     }
+    if (given.get(0) instanceof Undefined undefined) {
+      throw undefined.failure();
+    }
     List<Object> lines = Text.lines(given.string(0) + "\n", false);
     engine.budget().characters((long) lines.size() * indent.length());
     List<String> out = new ArrayList<>(lines.size());

@@ -3,8 +3,8 @@ package io.peft4j.models.jinja;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a name or attribute gives that is not there: prints as nothing, is false, is empty, and fails
- * in whatever else is done with it.
+ * What a name or attribute gives that is not there: prints as nothing, is false, is empty, and
+ * fails in whatever else is done with it.
  */
 final class Undefined {
   private final @Nullable Object owner;

@@ -28,22 +28,24 @@ final class Values {
             : value instanceof Markup
                 ? "Markup"
                 : value instanceof Long
-                ? "int"
-                : value instanceof Double
-                    ? "float"
-                    : value instanceof String
-                        ? "str"
-                        : value instanceof List
-                            ? "list"
-                            : value instanceof Tuple
-                                ? "tuple"
-                                : value instanceof Dict
-                                    ? "dict"
-                                    : value instanceof Range
-                                        ? "range"
-                                        : value instanceof Stream
-                                            ? "generator"
-                                            : value instanceof Undefined ? "Undefined" : "function";
+                    ? "int"
+                    : value instanceof Double
+                        ? "float"
+                        : value instanceof String
+                            ? "str"
+                            : value instanceof List
+                                ? "list"
+                                : value instanceof Tuple
+                                    ? "tuple"
+                                    : value instanceof Dict
+                                        ? "dict"
+                                        : value instanceof Range
+                                            ? "range"
+                                            : value instanceof Stream
+                                                ? "generator"
+                                                : value instanceof Undefined
+                                                    ? "Undefined"
+                                                    : "function";
   }
 
   static boolean truth(Object given) {
@@ -194,7 +196,8 @@ final class Values {
     }
     Object found = null;
     if (value instanceof Dict dict) {
-      found = key instanceof List || key instanceof Dict ? null : dict.get(key);
+      boolean hashable = !(key instanceof List || key instanceof Dict || key instanceof DictView);
+      found = hashable ? dict.get(key) : null;
     } else if (key instanceof Long || key instanceof Boolean) {
       found = element(engine, value, integer(key, "an index"));
     }
@@ -243,7 +246,9 @@ final class Values {
     if (items == null && !(value instanceof String) && !(value instanceof Range)) {
       throw new Failure("'" + typeName(value) + "' object cannot be sliced");
     }
-    long by = step == None.NONE ? 1 : integer(step, "a slice");
+    // Beyond the longest text, all steps are the same.
+    long wanted = step == None.NONE ? 1 : integer(step, "a slice");
+    long by = Math.max(-Integer.MAX_VALUE, Math.min(Integer.MAX_VALUE, wanted));
     if (by == 0) {
       throw new Failure("the step of a slice must not be zero");
     }
@@ -257,11 +262,11 @@ final class Values {
       return Range.of(
           range.start() + first * range.step(),
           range.start() + end * range.step(),
-          Math.multiplyExact(range.step(), by));
+          range.step() * Math.max(-size - 1, Math.min(size + 1, by)));
     }
     List<Object> picked = new ArrayList<>();
     if (items != null) {
-      for (long i = first; by > 0 ? i < end : i > end; i = Math.addExact(i, by)) {
+      for (long i = first; by > 0 ? i < end : i > end; i += by) {
         engine.budget().spend(1);
         picked.add(items.get((int) i));
       }

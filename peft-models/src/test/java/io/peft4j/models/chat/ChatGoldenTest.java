@@ -26,7 +26,9 @@ class ChatGoldenTest {
     ChatOptions options = builder.build();
     Map<String, List<JsonNode>> groups = new LinkedHashMap<>();
     for (JsonNode each : file.get("cases")) {
-      groups.computeIfAbsent(each.get("group").textValue(), g -> new java.util.ArrayList<>()).add(each);
+      groups
+          .computeIfAbsent(each.get("group").textValue(), g -> new java.util.ArrayList<>())
+          .add(each);
     }
     assertTrue(groups.size() > 15, "golden cases are missing");
     return groups.entrySet().stream()
