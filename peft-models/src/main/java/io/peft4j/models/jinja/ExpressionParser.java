@@ -184,49 +184,46 @@ final class ExpressionParser {
   }
 
   private Expression primary() {
-    Token token = stream.current();
-    int line = token.line();
-    switch (token.kind()) {
-      case NAME -> {
-        stream.next();
-        return switch (token.text()) {
-          case "true", "True" -> new Expression.Constant(line, true);
-          case "false", "False" -> new Expression.Constant(line, false);
-          case "none", "None" -> new Expression.Constant(line, None.NONE);
-          default -> {
-            mention.accept(token.text());
-            yield new Expression.Name(line, token.text());
-          }
-        };
-      }
+    int line = stream.line();
+    return switch (stream.current().kind()) {
+      case NAME -> named(stream.next());
       case STRING -> {
         StringBuilder text = new StringBuilder();
         while (stream.at(Kind.STRING)) {
           text.append(stream.next().text());
         }
-        return new Expression.Constant(line, text.toString());
+        yield new Expression.Constant(line, text.toString());
       }
-      case INTEGER -> {
-        return new Expression.Constant(line, Long.valueOf(stream.next().text()));
-      }
-      case FLOAT -> {
-        return new Expression.Constant(line, Double.valueOf(stream.next().text()));
-      }
+      case INTEGER -> constant(stream.next());
+      case FLOAT -> new Expression.Constant(line, Double.valueOf(stream.next().text()));
       default -> {
         if (stream.skipOperator("(")) {
           Expression inner = tuple(true, null, true);
           stream.expectOperator(")");
-          return inner;
+          yield inner;
         }
         if (stream.skipOperator("[")) {
-          return list(line);
+          yield list(line);
         }
         if (stream.skipOperator("{")) {
-          return dict(line);
+          yield dict(line);
         }
         throw stream.expected("an expression");
       }
-    }
+    };
+  }
+
+  private Expression named(Token token) {
+    int line = token.line();
+    return switch (token.text()) {
+      case "true", "True" -> new Expression.Constant(line, true);
+      case "false", "False" -> new Expression.Constant(line, false);
+      case "none", "None" -> new Expression.Constant(line, None.NONE);
+      default -> {
+        mention.accept(token.text());
+        yield new Expression.Name(line, token.text());
+      }
+    };
   }
 
   private Expression list(int line) {
