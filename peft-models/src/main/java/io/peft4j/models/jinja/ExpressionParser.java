@@ -21,11 +21,7 @@ final class ExpressionParser {
   private final TokenStream stream;
   private final Consumer<String> mention;
 
-  /**
-   * Creates a parser.
-   *
-   * @param mention is told every name that an expression speaks of
-   */
+  /** Creates a parser; {@code mention} is told every name that an expression speaks of. */
   ExpressionParser(TokenStream stream, Consumer<String> mention) {
     this.stream = stream;
     this.mention = mention;
