@@ -12,6 +12,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.MalformedFileException;
+import io.peft4j.models.chat.ChatTemplate;
 import io.peft4j.state.Json;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -22,6 +23,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -43,8 +45,15 @@ public final class Tokenizer implements AutoCloseable {
   private final long padding;
   private final boolean padLeft;
   private final boolean cutLeft;
+  private final Optional<ChatTemplate> chatTemplate;
 
-  private Tokenizer(HuggingFaceTokenizer rules, long padding, boolean padLeft, boolean cutLeft) {
+  private Tokenizer(
+      HuggingFaceTokenizer rules,
+      long padding,
+      boolean padLeft,
+      boolean cutLeft,
+      Optional<ChatTemplate> chatTemplate) {
+    this.chatTemplate = chatTemplate;
     this.rules = rules;
     this.padding = padding;
     this.padLeft = padLeft;
@@ -73,7 +82,9 @@ public final class Tokenizer implements AutoCloseable {
               + " not read: save it as tokenizer.json in Python first");
     }
     try {
-      return make(Files.readAllBytes(file), file.toString(), settings);
+      Optional<ChatTemplate> template =
+          whole ? ChatTemplate.load(directoryOrFile) : Optional.empty();
+      return make(Files.readAllBytes(file), file.toString(), settings, template);
     } catch (IOException e) {
       throw new MalformedFileException(file + ": cannot be read: " + e, e);
     }
@@ -89,13 +100,24 @@ public final class Tokenizer implements AutoCloseable {
   public static Tokenizer load(InputStream json) {
     try {
       return make(
-          json.readAllBytes(), "the tokenizer's stream", JsonNodeFactory.instance.objectNode());
+          json.readAllBytes(),
+          "the tokenizer's stream",
+          JsonNodeFactory.instance.objectNode(),
+          Optional.empty());
     } catch (IOException e) {
       throw new MalformedFileException("the tokenizer's stream cannot be read: " + e, e);
     }
   }
 
-  private static Tokenizer make(byte[] json, String origin, ObjectNode settings) {
+  /**
+   * Makes a tokenizer of what its files hold.
+   *
+   * @param json the content of a {@code tokenizer.json}
+   * @param origin what errors call it
+   * @param settings the content of a {@code tokenizer_config.json}; may be empty
+   */
+  static Tokenizer make(
+      byte[] json, String origin, ObjectNode settings, Optional<ChatTemplate> template) {
     long declared = declaredPadding(json, origin);
     HuggingFaceTokenizer rules;
     try {
@@ -109,7 +131,8 @@ public final class Tokenizer implements AutoCloseable {
         rules,
         padding(rules, token, declared),
         isLeft(settings, "padding_side"),
-        isLeft(settings, "truncation_side"));
+        isLeft(settings, "truncation_side"),
+        template);
   }
 
   private static boolean isLeft(ObjectNode settings, String key) {
@@ -288,6 +311,16 @@ public final class Tokenizer implements AutoCloseable {
    */
   public long paddingId() {
     return padding;
+  }
+
+  /**
+   * How this tokenizer's model wants conversations written.
+   *
+   * @return the chat templates that came with the tokenizer's directory; empty if there are none,
+   *     or if the tokenizer was loaded from a file or stream alone
+   */
+  public Optional<ChatTemplate> chatTemplate() {
+    return chatTemplate;
   }
 
   @Override

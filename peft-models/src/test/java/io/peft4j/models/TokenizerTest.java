@@ -9,6 +9,7 @@ import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.MalformedFileException;
+import io.peft4j.models.chat.ChatMessage;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -116,6 +117,29 @@ class TokenizerTest {
         NDManager manager = NDManager.newBaseManager("PyTorch")) {
       assertThrows(InvalidInputException.class, () -> tokenizer.encode(manager, List.of(), 8));
       assertEquals(new Shape(1, 2), tokenizer.encode(manager, List.of(""), 8).get(0).getShape());
+    }
+  }
+
+  @Test
+  void chatTemplatesComeWithTheDirectory() throws IOException {
+    try (InputStream in = json()) {
+      Files.copy(in, directory.resolve("tokenizer.json"));
+    }
+    try (Tokenizer tokenizer = Tokenizer.load(directory)) {
+      assertTrue(tokenizer.chatTemplate().isEmpty());
+    }
+    Files.writeString(
+        directory.resolve("tokenizer_config.json"),
+        "{\"chat_template\": \"{{ cls_token }}{{ messages[0].content }}\", \"cls_token\": \"[CLS]\"}");
+    try (Tokenizer tokenizer = Tokenizer.load(directory)) {
+      List<ChatMessage> messages = List.of(ChatMessage.user("Hello world!"));
+      String text = tokenizer.chatTemplate().orElseThrow().render(messages, true);
+
+      assertEquals("[CLS]Hello world!", text);
+      assertArrayEquals(new long[] {101, 7592, 2088, 999}, tokenizer.ids(text, false));
+    }
+    try (Tokenizer tokenizer = Tokenizer.load(directory.resolve("tokenizer.json"))) {
+      assertTrue(tokenizer.chatTemplate().isEmpty());
     }
   }
 }
