@@ -19,7 +19,7 @@ public final class DenseWeight implements Weight {
   private final NDArray array;
   private final boolean owned;
   private final Precision precision;
-  private final FewRows fewRows = new FewRows();
+  private final FewRows fewRows = new FewRows(HalfPacking.INSTANCE);
   private @Nullable NDArray half;
 
   private DenseWeight(NDArray array, boolean owned, Precision precision) {
@@ -76,8 +76,8 @@ public final class DenseWeight implements Weight {
   }
 
   @Override
-  public boolean packsForFewRows() {
-    return precision == Precision.BFLOAT16;
+  public @Nullable RowPacking rowPacking() {
+    return precision == Precision.BFLOAT16 ? HalfPacking.INSTANCE : null;
   }
 
   @Override
@@ -85,7 +85,7 @@ public final class DenseWeight implements Weight {
     if (precision == Precision.FLOAT32) {
       return Ops.linear(x, array, bias);
     }
-    NDArray few = fewRows.linear(x, array, array.getShape(), bias);
+    NDArray few = fewRows.linear(x, this, bias);
     return few == null ? Ops.linearBfloat16(x, half(), bias) : few;
   }
 
@@ -116,7 +116,7 @@ public final class DenseWeight implements Weight {
     synchronized (this) {
       return values * Float.BYTES
           + (half == null ? 0 : values * Short.BYTES)
-          + fewRows.bytes(array.getShape());
+          + fewRows.bytes(values);
     }
   }
 

@@ -15,6 +15,7 @@ import io.peft4j.torch.Scopes;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Objects;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -64,13 +65,14 @@ public final class FusedLinear {
   /**
    * How a kernel computes a product. Equal forms have equal statements.
    *
-   * @param packed whether all weights are one pack
+   * @param packing how all weights are one pack; null if they are not
    * @param weights how many weights there are if they are not
    * @param bias whether there is a bias
    * @param lowRank whether low-rank products act
    * @param byRow whether each row of the batch has its own
    */
-  public record Form(boolean packed, int weights, boolean bias, boolean lowRank, boolean byRow) {
+  public record Form(
+      @Nullable RowPacking packing, int weights, boolean bias, boolean lowRank, boolean byRow) {
 
     /**
      * The names under which a kernel is given the operands.
@@ -80,10 +82,8 @@ public final class FusedLinear {
      */
     public List<String> names(String name) {
       List<String> names = new ArrayList<>();
-      for (int i = 0; i < (packed ? 1 : weights); i++) {
-        names.add(name + "w" + i);
-      }
-      if (packed || bias) {
+      names.addAll(weightNames(name));
+      if (bias) {
         names.add(name + "b");
       }
       if (lowRank) {
@@ -91,6 +91,11 @@ public final class FusedLinear {
         names.add(name + "l1");
       }
       return names;
+    }
+
+    private List<String> weightNames(String name) {
+      int count = packing == null ? weights : packing.operands();
+      return IntStream.range(0, count).mapToObj(i -> name + "w" + i).toList();
     }
 
     /**
@@ -103,30 +108,19 @@ public final class FusedLinear {
      */
     public List<String> statements(String name, String x, String y) {
       List<String> lines = new ArrayList<>();
-      if (packed) {
-        lines.add(
-            y
-                + " = torch.fbgemm_linear_fp16_weight_fp32_activation("
-                + x
-                + ", "
-                + name
-                + "w0, "
-                + name
-                + "b)");
-      } else {
-        List<String> parts = new ArrayList<>();
-        for (int i = 0; i < weights; i++) {
-          parts.add("torch.linear(" + x + ", " + name + "w" + i + ")");
-        }
-        lines.add(
-            y
-                + " = "
-                + (weights == 1
-                    ? parts.get(0)
-                    : "torch.cat([" + String.join(", ", parts) + "], -1)"));
-        if (bias) {
-          lines.add(y + " = torch.add_(" + y + ", " + name + "b)");
-        }
+      List<String> factors = weightNames(name);
+      List<String> parts =
+          packing == null
+              ? factors.stream().map(factor -> "torch.linear(" + x + ", " + factor + ")").toList()
+              : List.of(packing.product(x, factors));
+      lines.add(
+          y
+              + " = "
+              + (parts.size() == 1
+                  ? parts.get(0)
+                  : "torch.cat([" + String.join(", ", parts) + "], -1)"));
+      if (bias) {
+        lines.add(y + " = torch.add_(" + y + ", " + name + "b)");
       }
       if (lowRank && byRow) {
         lines.add(name + "t = torch.bmm(" + x + ", torch.transpose(" + name + "l0, 1, 2))");
@@ -148,7 +142,7 @@ public final class FusedLinear {
   }
 
   /** Weights and biases together, which belong to a snapshot. */
-  private record Base(boolean packed, List<NDArray> arrays, List<NDArray> owned)
+  private record Base(@Nullable RowPacking packing, List<NDArray> arrays, List<NDArray> owned)
       implements AutoCloseable {
     @Override
     public void close() {
@@ -179,7 +173,7 @@ public final class FusedLinear {
     }
     boolean bias = layers.stream().anyMatch(LayerSpec::bias);
     return new Operands(
-        new Form(base.packed, layers.size(), bias, stack.acts(), stack.byRow()),
+        new Form(base.packing, layers.size(), bias, stack.acts(), stack.byRow()),
         List.copyOf(operands));
   }
 
@@ -204,25 +198,22 @@ public final class FusedLinear {
               .toList();
       List<NDArray> arrays = new ArrayList<>();
       List<NDArray> owned = new ArrayList<>();
-      NDArray pack = null;
-      if (weights.stream().allMatch(Weight::packsForFewRows)) {
-        NDList dense = new NDList();
-        weights.forEach(weight -> dense.add(weight.dense()));
-        pack = FewRows.packed(dense.size() == 1 ? dense.head() : NDArrays.concat(dense));
-      }
+      RowPacking packing = weights.get(0).rowPacking();
+      boolean alike = weights.stream().allMatch(weight -> weight.rowPacking() == packing);
+      List<NDArray> pack = packing == null || !alike ? null : packing.pack(weights);
       if (pack == null) {
         weights.forEach(weight -> arrays.add(kept(weight.dense(), weight, owned)));
       } else {
-        arrays.add(pack);
-        owned.add(pack);
+        arrays.addAll(pack);
+        owned.addAll(pack);
       }
       boolean bias = layers.stream().anyMatch(LayerSpec::bias);
-      if (bias || pack != null) {
+      if (bias) {
         NDArray all = Scopes.unmanaged(biases(snapshot, arrays.get(0).getManager()));
         arrays.add(all);
         owned.add(all);
       }
-      return new Base(pack != null, arrays, owned);
+      return new Base(pack == null ? null : packing, arrays, owned);
     }
   }
 

@@ -15,7 +15,7 @@ public final class HalfWeight implements Weight {
   private final NDArray array;
   private final Shape shape;
   private final Precision precision;
-  private final FewRows fewRows = new FewRows();
+  private final FewRows fewRows = new FewRows(HalfPacking.INSTANCE);
 
   /**
    * A weight that closes its array when it is closed.
@@ -41,7 +41,7 @@ public final class HalfWeight implements Weight {
 
   @Override
   public NDArray linear(NDArray x, @Nullable NDArray bias) {
-    NDArray few = fewRows.linear(x, array, shape, bias);
+    NDArray few = fewRows.linear(x, this, bias);
     if (few != null) {
       return few;
     }
@@ -51,8 +51,8 @@ public final class HalfWeight implements Weight {
   }
 
   @Override
-  public boolean packsForFewRows() {
-    return true;
+  public RowPacking rowPacking() {
+    return HalfPacking.INSTANCE;
   }
 
   @Override
@@ -67,7 +67,7 @@ public final class HalfWeight implements Weight {
 
   @Override
   public long bytes() {
-    return shape.size() * Short.BYTES + fewRows.bytes(shape);
+    return shape.size() * Short.BYTES + fewRows.bytes(shape.size());
   }
 
   @Override

@@ -2,6 +2,7 @@ package io.peft4j.nn;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A frozen parameter: how it is stored is its own affair, and it multiplies activations in the way
@@ -33,7 +34,7 @@ public interface Weight extends AutoCloseable {
    * @param bias float32 [out], or null for none
    * @return float32 [..., out]
    */
-  NDArray linear(NDArray x, @org.jspecify.annotations.Nullable NDArray bias);
+  NDArray linear(NDArray x, @Nullable NDArray bias);
 
   /**
    * Looks rows up.
@@ -53,12 +54,12 @@ public interface Weight extends AutoCloseable {
   }
 
   /**
-   * Tells whether products of few rows may round this weight to float16 with float32 sums.
+   * How this weight is packed for products of few rows.
    *
-   * @return true if it is stored in no more bits, or computed in fewer
+   * @return the way; null if the weight is best used as it is
    */
-  default boolean packsForFewRows() {
-    return false;
+  default @Nullable RowPacking rowPacking() {
+    return null;
   }
 
   /**
