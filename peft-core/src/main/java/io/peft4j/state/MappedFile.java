@@ -16,11 +16,11 @@ import java.util.Map;
  * <p>Everything is mapped at once, so that no channel stays open that an interrupt could close for
  * all threads. Windows begin every 2^30 bytes and overlap, so that any range of up to 2^30 bytes
  * lies in one; tensors between that and a buffer's limit get a window of their own. The memory is
- * unmapped when the last buffer over it is garbage.
+ * unmapped when the last buffer over it is garbage. Nothing needs closing.
  */
-final class MappedFile {
-  /** The longest range that can be had from any place. */
-  static final int STRIDE = 1 << 30;
+public final class MappedFile {
+  /** The longest range that can be had from any place: 2^30 bytes. */
+  public static final int STRIDE = 1 << 30;
 
   private final List<MappedByteBuffer> windows = new ArrayList<>();
   private final Map<Long, MappedByteBuffer> large = new HashMap<>();
@@ -30,8 +30,17 @@ final class MappedFile {
     this.stride = stride;
   }
 
-  static MappedFile map(FileChannel channel, long dataStart, Iterable<TensorInfo> tensors)
-      throws IOException {
+  /**
+   * Maps a file.
+   *
+   * @param channel the file; the caller closes it, which leaves the mapping as it is
+   * @param dataStart the byte from which the places of tensors are counted
+   * @param tensors the tensors; those of 2^30 to 2^31 - 1 bytes can be had as one buffer
+   * @return the mapped file
+   * @throws IOException if the file cannot be mapped
+   */
+  public static MappedFile map(
+      FileChannel channel, long dataStart, Iterable<TensorInfo> tensors) throws IOException {
     return map(channel, dataStart, tensors, STRIDE, Integer.MAX_VALUE);
   }
 
@@ -59,13 +68,14 @@ final class MappedFile {
   }
 
   /**
-   * A part of the file.
+   * A part of the file, not copied. The caller has checked that it lies in the file.
    *
    * @param start first byte in the file of the tensor
    * @param offset first byte in the tensor
-   * @param length number of bytes
+   * @param length number of bytes; at most 2^30 if the tensor is larger than a buffer can be
+   * @return read-only little-endian buffer from position 0
    */
-  ByteBuffer slice(long start, long offset, int length) {
+  public ByteBuffer slice(long start, long offset, int length) {
     if (length == 0) {
       return ByteBuffer.allocateDirect(0).asReadOnlyBuffer().order(ByteOrder.LITTLE_ENDIAN);
     }

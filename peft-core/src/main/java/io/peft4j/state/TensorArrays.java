@@ -10,18 +10,34 @@ import ai.djl.pytorch.jni.JniUtils;
 import java.nio.ByteBuffer;
 
 /** Fills arrays from Java memory and shows their memory to Java, in pieces of a buffer's size. */
-final class TensorArrays {
+public final class TensorArrays {
   private static final String ENGINE = "PyTorch";
 
   private TensorArrays() {}
 
   /** Puts some elements of a tensor into memory in native byte order. */
-  interface Filler {
+  @FunctionalInterface
+  public interface Filler {
+    /**
+     * Puts them.
+     *
+     * @param destination takes the elements from position 0, in native byte order
+     * @param firstElement the first of them, counted from the tensor's start
+     * @param elements how many; their bytes are at most 2^30
+     */
     void fill(ByteBuffer destination, long firstElement, int elements);
   }
 
-  /** Makes an array in memory of its own; for another device, by way of the host. */
-  static NDArray fill(NDManager manager, Shape shape, DataType type, Filler filler) {
+  /**
+   * Makes an array in memory of its own; for another device, by way of the host.
+   *
+   * @param manager owns the array, a manager of the PyTorch engine; the caller closes it
+   * @param shape the array's shape
+   * @param type the array's type
+   * @param filler called for each piece of the array; pieces begin at multiples of 2^30 bytes
+   * @return the array
+   */
+  public static NDArray fill(NDManager manager, Shape shape, DataType type, Filler filler) {
     return fill(manager, shape, type, filler, MappedFile.STRIDE);
   }
 
