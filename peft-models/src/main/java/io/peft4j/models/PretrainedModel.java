@@ -9,6 +9,9 @@ import ai.djl.nn.AbstractBlock;
 import ai.djl.training.ParameterStore;
 import ai.djl.util.PairList;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.peft4j.models.gguf.GgufConverter;
+import io.peft4j.models.gguf.GgufFile;
+import io.peft4j.models.gguf.GgufModel;
 import io.peft4j.models.onnx.BertOnnx;
 import io.peft4j.nn.Backbone;
 import io.peft4j.nn.Pass;
@@ -32,8 +35,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A pretrained transformer with frozen weights, read from a Hugging Face directory. It computes by
- * itself, as a DJL block without parameters, and it is what adapters are wrapped around.
+ * A pretrained transformer with frozen weights, read from a Hugging Face directory or a GGUF file.
+ * It computes by itself, as a DJL block without parameters, and it is what adapters are wrapped around.
  *
  * <p>Inputs are {@code input_ids}, {@code attention_mask} and {@code token_type_ids}, see {@link
  * ModelInputs}; outputs are named as in transformers: {@code logits} of a model with a head, {@code
@@ -68,7 +71,8 @@ public final class PretrainedModel extends AbstractBlock
   /**
    * Loads the model that a directory's {@code config.json} names.
    *
-   * @param directory a Hugging Face directory with {@code config.json} and safetensors files
+   * @param directory a Hugging Face directory with {@code config.json} and safetensors files, or a
+   *     GGUF file (ending in {@code .gguf}), whose weights are unpacked to float32
    * @return the model; the caller closes it
    * @throws io.peft4j.MalformedFileException if a file is missing or damaged, or the tensors are
    *     not the model's
@@ -82,7 +86,8 @@ public final class PretrainedModel extends AbstractBlock
   /**
    * Loads the model that a directory's {@code config.json} names, perhaps with another head.
    *
-   * @param directory a Hugging Face directory with {@code config.json} and safetensors files
+   * @param directory a Hugging Face directory with {@code config.json} and safetensors files, or a
+   *     GGUF file (ending in {@code .gguf}), whose weights are unpacked to float32
    * @param options device and head
    * @return the model; the caller closes it
    * @throws io.peft4j.MalformedFileException if a file is missing or damaged, or the tensors are
@@ -91,6 +96,9 @@ public final class PretrainedModel extends AbstractBlock
    *     implemented
    */
   public static PretrainedModel load(Path directory, LoadOptions options) {
+    if (GgufFile.isNamedSo(directory)) {
+      return loadGguf(directory, options);
+    }
     Path file = directory.resolve("config.json");
     Blueprint blueprint = Blueprint.of(Json.readObject(file), options, file.toString());
     // Before any tensor is looked at: a configuration that is refused needs no weights to say so.
@@ -111,6 +119,24 @@ public final class PretrainedModel extends AbstractBlock
               options,
               name -> WeightLoader.stored(checkpoint, name, options));
       return new PretrainedModel(blueprint, network, weights, options.device(), directory);
+    }
+  }
+
+  private static PretrainedModel loadGguf(Path file, LoadOptions options) {
+    try (GgufModel model = GgufModel.open(file)) {
+      Blueprint blueprint = Blueprint.of(model.config(), options, file.toString());
+      Map<String, String> names = WeightLoader.names(model.names());
+      Network network = blueprint.network(names.keySet());
+      Map<String, Weight> weights =
+          WeightLoader.read(
+              blueprint,
+              network.layout(),
+              WeightLoader.withoutTied(network.layout(), names),
+              options,
+              name ->
+                  WeightLoader.unmanaged(
+                      options.device(), manager -> model.float32(manager, name)));
+      return new PretrainedModel(blueprint, network, weights, options.device(), file);
     }
   }
 
@@ -205,7 +231,7 @@ public final class PretrainedModel extends AbstractBlock
   /**
    * Where the model was loaded from.
    *
-   * @return the directory; empty if it was made of weights in memory
+   * @return the directory or GGUF file; empty if it was made of weights in memory
    */
   public Optional<Path> directory() {
     return Optional.ofNullable(directory);
@@ -331,7 +357,7 @@ public final class PretrainedModel extends AbstractBlock
   /**
    * Saves the model as it is now, merged weights included, as a directory that this library and
    * transformers load: {@code config.json}, {@code model.safetensors} or shards of it, and the
-   * tokenizer's and generation's files of the directory it was loaded from. Names that share a
+   * tokenizer's and generation's files of the directory or GGUF file it was loaded from. Names that share a
    * weight are written once; if they share it no longer (after a merge that changed only one),
    * {@code tie_word_embeddings} becomes false.
    *
@@ -345,6 +371,10 @@ public final class PretrainedModel extends AbstractBlock
     }
     if (directory != null && Files.isDirectory(directory)) {
       ModelWriter.copyOthers(directory, target);
+    } else if (directory != null && Files.exists(directory)) {
+      try (GgufModel origin = GgufModel.open(directory)) {
+        GgufConverter.writeOthers(origin, target);
+      }
     }
   }
 

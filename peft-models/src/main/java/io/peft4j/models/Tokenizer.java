@@ -13,6 +13,8 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.MalformedFileException;
 import io.peft4j.models.chat.ChatTemplate;
+import io.peft4j.models.gguf.GgufFile;
+import io.peft4j.models.gguf.GgufTokenizer;
 import io.peft4j.state.Json;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -63,11 +65,17 @@ public final class Tokenizer implements AutoCloseable {
   /**
    * Loads a tokenizer.
    *
-   * @param directoryOrFile a Hugging Face directory with {@code tokenizer.json}, or that file
+   * @param directoryOrFile a Hugging Face directory with {@code tokenizer.json}, or that file, or a
+   *     GGUF file (ending in {@code .gguf})
    * @return the tokenizer; the caller closes it
    * @throws MalformedFileException if the file is missing or damaged
+   * @throws io.peft4j.InvalidConfigException if a GGUF file's tokenizer is of a kind that is not
+   *     implemented
    */
   public static Tokenizer load(Path directoryOrFile) {
+    if (GgufFile.isNamedSo(directoryOrFile)) {
+      return loadGguf(directoryOrFile);
+    }
     boolean whole = Files.isDirectory(directoryOrFile);
     Path file = whole ? directoryOrFile.resolve("tokenizer.json") : directoryOrFile;
     Path config = directoryOrFile.resolve("tokenizer_config.json");
@@ -88,6 +96,16 @@ public final class Tokenizer implements AutoCloseable {
     } catch (IOException e) {
       throw new MalformedFileException(file + ": cannot be read: " + e, e);
     }
+  }
+
+  private static Tokenizer loadGguf(Path file) {
+    GgufTokenizer tokenizer;
+    try (GgufFile opened = GgufFile.open(file)) {
+      tokenizer =
+          GgufTokenizer.of(opened)
+              .orElseThrow(() -> new MalformedFileException(file + ": has no tokenizer"));
+    }
+    return make(tokenizer.json(), file.toString(), tokenizer.config());
   }
 
   /**
