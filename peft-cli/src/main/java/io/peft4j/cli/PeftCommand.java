@@ -22,8 +22,13 @@ import picocli.CommandLine.Spec;
     name = "peft",
     mixinStandardHelpOptions = true,
     versionProvider = PeftCommand.Version.class,
-    subcommands = {InspectCommand.class, VerifyCommand.class, MergeCommand.class},
-    description = "Plans, checks and merges adapters over Hugging Face models.",
+    subcommands = {
+      InspectCommand.class,
+      VerifyCommand.class,
+      MergeCommand.class,
+      ConvertCommand.class
+    },
+    description = "Plans, checks and merges adapters over Hugging Face models, and converts models.",
     synopsisSubcommandLabel = "COMMAND",
     footer = {
       "",
