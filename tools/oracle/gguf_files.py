@@ -391,8 +391,12 @@ def write_tokenizer(name, arch, make, pre):
 
 
 def main():
+    kept = Path(f"{FOLDER}/smollm2.json")  # needs a large file to be remade, see smollm2.py
+    text = kept.read_text(encoding="utf-8") if kept.exists() else None
     fresh(FOLDER)
     Path(f"{FOLDER}/tokenizers").mkdir()
+    if text is not None:
+        kept.write_text(text, encoding="utf-8")
     write_types()
     for name, what in MODELS.items():
         write_model(name, *what)

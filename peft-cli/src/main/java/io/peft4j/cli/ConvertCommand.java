@@ -34,11 +34,7 @@ final class ConvertCommand implements Callable<Integer> {
 
   @Spec private CommandSpec spec = CommandSpec.create();
 
-  @Option(
-      names = "--in",
-      required = true,
-      paramLabel = "FILE.gguf",
-      description = "The GGUF file.")
+  @Option(names = "--in", required = true, paramLabel = "FILE.gguf", description = "The GGUF file.")
   private Path source = Path.of("");
 
   @Option(

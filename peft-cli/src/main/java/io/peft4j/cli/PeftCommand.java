@@ -28,7 +28,8 @@ import picocli.CommandLine.Spec;
       MergeCommand.class,
       ConvertCommand.class
     },
-    description = "Plans, checks and merges adapters over Hugging Face models, and converts models.",
+    description =
+        "Plans, checks and merges adapters over Hugging Face models, and converts models.",
     synopsisSubcommandLabel = "COMMAND",
     footer = {
       "",

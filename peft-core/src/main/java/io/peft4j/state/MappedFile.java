@@ -39,8 +39,8 @@ public final class MappedFile {
    * @return the mapped file
    * @throws IOException if the file cannot be mapped
    */
-  public static MappedFile map(
-      FileChannel channel, long dataStart, Iterable<TensorInfo> tensors) throws IOException {
+  public static MappedFile map(FileChannel channel, long dataStart, Iterable<TensorInfo> tensors)
+      throws IOException {
     return map(channel, dataStart, tensors, STRIDE, Integer.MAX_VALUE);
   }
 

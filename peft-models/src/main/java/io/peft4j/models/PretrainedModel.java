@@ -36,7 +36,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A pretrained transformer with frozen weights, read from a Hugging Face directory or a GGUF file.
- * It computes by itself, as a DJL block without parameters, and it is what adapters are wrapped around.
+ * It computes by itself, as a DJL block without parameters, and it is what adapters are wrapped
+ * around.
  *
  * <p>Inputs are {@code input_ids}, {@code attention_mask} and {@code token_type_ids}, see {@link
  * ModelInputs}; outputs are named as in transformers: {@code logits} of a model with a head, {@code
@@ -357,9 +358,9 @@ public final class PretrainedModel extends AbstractBlock
   /**
    * Saves the model as it is now, merged weights included, as a directory that this library and
    * transformers load: {@code config.json}, {@code model.safetensors} or shards of it, and the
-   * tokenizer's and generation's files of the directory or GGUF file it was loaded from. Names that share a
-   * weight are written once; if they share it no longer (after a merge that changed only one),
-   * {@code tie_word_embeddings} becomes false.
+   * tokenizer's and generation's files of the directory or GGUF file it was loaded from. Names that
+   * share a weight are written once; if they share it no longer (after a merge that changed only
+   * one), {@code tie_word_embeddings} becomes false.
    *
    * @param target the directory, made if it is missing
    * @param options type and size of the files

@@ -86,8 +86,7 @@ record Architecture(
 
   private static final List<Part> NORMS =
       List.of(
-          Part.of("attn_norm", "input_layernorm"),
-          Part.of("ffn_norm", "post_attention_layernorm"));
+          Part.of("attn_norm", "input_layernorm"), Part.of("ffn_norm", "post_attention_layernorm"));
 
   private static final List<Part> FOUR_NORMS =
       List.of(

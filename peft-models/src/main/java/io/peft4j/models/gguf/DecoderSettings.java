@@ -22,7 +22,11 @@ final class DecoderSettings {
     }
     if (rotary != head) {
       throw reader.refused(
-          "a rotary embedding of " + rotary + " of a head's " + head + " values is not implemented");
+          "a rotary embedding of "
+              + rotary
+              + " of a head's "
+              + head
+              + " values is not implemented");
     }
     biases(reader, head);
     reader.config().put("mlp_bias", reader.has(FIRST + "ffn_up.bias"));
@@ -134,8 +138,7 @@ final class DecoderSettings {
     long positions = reader.file().tensor("position_embd.weight").shape().get(0);
     config.put("n_positions", positions);
     config.put("n_ctx", positions);
-    config.put(
-        "layer_norm_epsilon", reader.positive("attention.layer_norm_epsilon").orElse(1e-5));
+    config.put("layer_norm_epsilon", reader.positive("attention.layer_norm_epsilon").orElse(1e-5));
     config.put("activation_function", "gelu_new");
   }
 
@@ -186,7 +189,11 @@ final class DecoderSettings {
     long rotary = reader.size("rope.dimension_count", head);
     if (rotary != head) {
       throw reader.refused(
-          "a rotary embedding of " + rotary + " of a head's " + head + " values is not implemented");
+          "a rotary embedding of "
+              + rotary
+              + " of a head's "
+              + head
+              + " values is not implemented");
     }
   }
 

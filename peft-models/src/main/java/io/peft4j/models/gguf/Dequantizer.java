@@ -53,9 +53,7 @@ final class Dequantizer {
     int width = type.blockBytes();
     ByteBuffer source =
         file.buffer(
-            tensor.name(),
-            first / type.blockSize() * width,
-            Math.toIntExact(type.bytes(count)));
+            tensor.name(), first / type.blockSize() * width, Math.toIntExact(type.bytes(count)));
     int piece = Math.min(PIECE, count);
     byte[] packed = new byte[(int) type.bytes(piece)];
     float[] values = new float[piece];

@@ -134,9 +134,7 @@ public final class GgufConverter {
       return Optional.empty();
     }
     ObjectNode config = JsonNodeFactory.instance.objectNode();
-    metadata
-        .integer("tokenizer.ggml.bos_token_id")
-        .ifPresent(id -> config.put("bos_token_id", id));
+    metadata.integer("tokenizer.ggml.bos_token_id").ifPresent(id -> config.put("bos_token_id", id));
     metadata
         .integer("tokenizer.ggml.padding_token_id")
         .ifPresent(id -> config.put("pad_token_id", id));

@@ -185,7 +185,10 @@ public final class GgufFile implements AutoCloseable {
     GgufTensor tensor = tensor(name);
     if (tensor.bytes() > Integer.MAX_VALUE) {
       throw new PeftException(
-          at(tensor) + "has " + tensor.bytes() + " bytes, too many for a buffer; read it in ranges");
+          at(tensor)
+              + "has "
+              + tensor.bytes()
+              + " bytes, too many for a buffer; read it in ranges");
     }
     return mapped().slice(dataStart + tensor.begin(), 0, (int) tensor.bytes());
   }
@@ -244,8 +247,7 @@ public final class GgufFile implements AutoCloseable {
           manager,
           arrangement.shape(tensor.shape()),
           DataType.FLOAT32,
-          (destination, first, elements) ->
-              arrangement.fill(source, destination, first, elements));
+          (destination, first, elements) -> arrangement.fill(source, destination, first, elements));
     } catch (InternalError e) {
       throw new MalformedFileException(at(tensor) + "was cut off by a change of the file", e);
     }

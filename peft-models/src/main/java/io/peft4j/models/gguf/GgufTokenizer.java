@@ -189,8 +189,7 @@ public final class GgufTokenizer {
   public byte[] json() {
     boolean byteLevel = byteLevel();
     ObjectNode rules = byteLevel ? byteLevelRules() : sentencePieceRules();
-    Map<String, Integer> vocabulary =
-        byteLevel ? byteLevelVocabulary() : sentencePieceVocabulary();
+    Map<String, Integer> vocabulary = byteLevel ? byteLevelVocabulary() : sentencePieceVocabulary();
     ByteArrayOutputStream bytes = new ByteArrayOutputStream(1 << 20);
     try (JsonGenerator json = Json.mapper().getFactory().createGenerator(bytes)) {
       json.writeStartObject();
@@ -237,8 +236,7 @@ public final class GgufTokenizer {
     }
     json.writeArrayFieldStart("added_tokens");
     for (int id = 0; id < tokens.size(); id++) {
-      boolean special =
-          named[id] || types[id] == CONTROL || (types[id] == UNKNOWN && !byteLevel());
+      boolean special = named[id] || types[id] == CONTROL || (types[id] == UNKNOWN && !byteLevel());
       String token = tokens.get(id);
       // A second token of the same text is never found, and one that was spelled anew neither.
       Integer known = vocabulary.get(token);
@@ -290,8 +288,7 @@ public final class GgufTokenizer {
     return template;
   }
 
-  private void writeMerges(JsonGenerator json, Map<String, Integer> vocabulary)
-      throws IOException {
+  private void writeMerges(JsonGenerator json, Map<String, Integer> vocabulary) throws IOException {
     json.writeArrayFieldStart("merges");
     Optional<List<String>> given = metadata.strings(PREFIX + "merges");
     if (given.isPresent()) {
@@ -312,8 +309,7 @@ public final class GgufTokenizer {
     json.writeEndArray();
   }
 
-  private static void writePair(JsonGenerator json, String left, String right)
-      throws IOException {
+  private static void writePair(JsonGenerator json, String left, String right) throws IOException {
     json.writeStartArray();
     json.writeString(left);
     json.writeString(right);

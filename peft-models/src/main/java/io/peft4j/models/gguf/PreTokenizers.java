@@ -17,10 +17,7 @@ import org.jspecify.annotations.Nullable;
 final class PreTokenizers {
   /** A rule: an expression for the pieces, or null for GPT-2's, which is built in. */
   private record Rule(
-      @Nullable String pieces,
-      boolean singleDigits,
-      boolean composed,
-      boolean ignoreMerges) {}
+      @Nullable String pieces, boolean singleDigits, boolean composed, boolean ignoreMerges) {}
 
   private static final String CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
   private static final String REST = "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
@@ -30,9 +27,7 @@ final class PreTokenizers {
           + "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
           + REST;
   private static final String QWEN2 =
-      CONTRACTIONS
-          + "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
-          + REST;
+      CONTRACTIONS + "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" + REST;
   private static final String UPPER = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]";
   private static final String LOWER = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]";
   private static final String TEKKEN = cased("", "\\p{N}");

@@ -29,8 +29,7 @@ final class SentencePieceRules {
   /** Phi-3: the mark before every part between special tokens, even before a space. */
   static ObjectNode phi3() {
     ObjectNode rules = JsonNodeFactory.instance.objectNode();
-    ArrayNode steps =
-        rules.putObject("normalizer").put("type", "Sequence").putArray("normalizers");
+    ArrayNode steps = rules.putObject("normalizer").put("type", "Sequence").putArray("normalizers");
     steps.addObject().put("type", "Prepend").put("prepend", MARK);
     replace(steps.addObject(), " ", MARK);
     rules.putNull("pre_tokenizer");
