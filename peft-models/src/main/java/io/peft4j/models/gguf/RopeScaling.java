@@ -23,8 +23,9 @@ final class RopeScaling {
 
   /** Puts {@code rope_scaling} where there is any. */
   static void put(ConfigReader reader, long head) {
-    String kind = reader.word("rope.scaling.type", "none");
     OptionalDouble factor = reader.positive("rope.scaling.factor");
+    // As llama.cpp takes a factor of no kind.
+    String kind = reader.word("rope.scaling.type", factor.orElse(1) == 1 ? "none" : "linear");
     OptionalDouble old = reader.positive("rope.scale_linear");
     if (reader.has(DIVISORS)) {
       if (!kind.equals("none")) {

@@ -230,6 +230,8 @@ final class GgufModelTest {
                 .number("llama.rope.scaling.factor", 2.5f));
     assertEquals("linear", linear.get("rope_type").textValue());
     assertEquals(2.5, linear.get("factor").doubleValue());
+    JsonNode unnamed = scaling(GgufBuilder.llama().number("llama.rope.scaling.factor", 2.5f));
+    assertEquals(linear, unnamed);
     JsonNode yarn =
         scaling(
             GgufBuilder.llama()
