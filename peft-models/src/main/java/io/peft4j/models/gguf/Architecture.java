@@ -221,7 +221,7 @@ record Architecture(
                 new InvalidConfigException(
                     file.file()
                         + ": the architecture "
-                        + GgufParser.quote(name)
+                        + Quotes.quote(name)
                         + " is not implemented; implemented are "
                         + ALL.stream().map(Architecture::name).collect(Collectors.joining(", "))));
   }

@@ -76,7 +76,7 @@ final class ConfigReader {
         throw new InvalidConfigException(
             file.file()
                 + ": the metadata key "
-                + GgufParser.quote(key)
+                + Quotes.quote(key)
                 + " asks for what is not implemented");
       }
     }
@@ -108,7 +108,7 @@ final class ConfigReader {
     String key = key(name);
     if (!file.metadata().keys().contains(key)) {
       throw new InvalidConfigException(
-          file.file() + ": the metadata key " + GgufParser.quote(key) + " is missing");
+          file.file() + ": the metadata key " + Quotes.quote(key) + " is missing");
     }
     return size(name, 0);
   }
@@ -143,7 +143,7 @@ final class ConfigReader {
           throw new InvalidConfigException(
               file.file()
                   + ": the metadata key "
-                  + GgufParser.quote(key)
+                  + Quotes.quote(key)
                   + " differs between layers, which is not implemented");
         }
       }

@@ -167,7 +167,7 @@ public final class GgufFile implements AutoCloseable {
   public GgufTensor tensor(String name) {
     GgufTensor tensor = tensors.get(name);
     if (tensor == null) {
-      throw new MalformedFileException(file + ": has no tensor " + GgufParser.quote(name));
+      throw new MalformedFileException(file + ": has no tensor " + Quotes.quote(name));
     }
     return tensor;
   }
@@ -262,7 +262,7 @@ public final class GgufFile implements AutoCloseable {
   }
 
   private String at(GgufTensor tensor) {
-    return file + ": tensor " + GgufParser.quote(tensor.name()) + " ";
+    return file + ": tensor " + Quotes.quote(tensor.name()) + " ";
   }
 
   @Override

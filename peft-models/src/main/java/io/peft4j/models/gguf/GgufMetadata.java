@@ -185,7 +185,7 @@ public final class GgufMetadata {
     return new MalformedFileException(
         origin
             + ": the metadata key "
-            + GgufParser.quote(key)
+            + Quotes.quote(key)
             + " must be "
             + allowed
             + "; the file has "
@@ -197,7 +197,7 @@ public final class GgufMetadata {
       return "none";
     }
     if (value instanceof String text) {
-      return GgufParser.quote(text);
+      return Quotes.quote(text);
     }
     if (value instanceof long[] numbers) {
       return "a list of " + numbers.length + " whole numbers";

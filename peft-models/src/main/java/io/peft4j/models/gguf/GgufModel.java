@@ -127,7 +127,7 @@ public final class GgufModel implements AutoCloseable {
   }
 
   private static String list(Set<String> names) {
-    List<String> shown = names.stream().limit(SHOWN).map(GgufParser::quote).toList();
+    List<String> shown = names.stream().limit(SHOWN).map(Quotes::quote).toList();
     int more = names.size() - shown.size();
     return String.join(", ", shown) + (more > 0 ? " and " + more + " more" : "");
   }
@@ -207,7 +207,7 @@ public final class GgufModel implements AutoCloseable {
           throw new MalformedFileException(
               file.file()
                   + ": tensor "
-                  + GgufParser.quote(tensor.name())
+                  + Quotes.quote(tensor.name())
                   + " has "
                   + rows
                   + " rows, which are not "
@@ -224,7 +224,7 @@ public final class GgufModel implements AutoCloseable {
       throw new MalformedFileException(
           file.file()
               + ": tensor "
-              + GgufParser.quote(tensor.name())
+              + Quotes.quote(tensor.name())
               + " must have "
               + dimensions
               + " dimension(s); it is "
@@ -269,8 +269,7 @@ public final class GgufModel implements AutoCloseable {
   public Parameter parameter(String name) {
     Parameter parameter = parameters.get(name);
     if (parameter == null) {
-      throw new MalformedFileException(
-          file.file() + ": has no parameter " + GgufParser.quote(name));
+      throw new MalformedFileException(file.file() + ": has no parameter " + Quotes.quote(name));
     }
     return parameter;
   }

@@ -93,17 +93,17 @@ final class GgufParser {
     int keyCount = count("metadata keys", bytes.getLong(), MAX_KEYS, 13);
     for (int i = 0; i < keyCount; i++) {
       String key = name("the name of metadata key " + i);
-      int type = integer("the type of key " + quote(key));
+      int type = integer("the type of key " + Quotes.quote(key));
       Object value = value(key, type, 0);
       if (values.put(key, value) != null) {
-        throw malformed("the metadata key " + quote(key) + " stands twice");
+        throw malformed("the metadata key " + Quotes.quote(key) + " stands twice");
       }
     }
     long alignment = alignment();
     for (int i = 0; i < tensorCount; i++) {
       GgufTensor tensor = tensor(i, alignment);
       if (tensors.put(tensor.name(), tensor) != null) {
-        throw malformed("the tensor " + quote(tensor.name()) + " stands twice");
+        throw malformed("the tensor " + Quotes.quote(tensor.name()) + " stands twice");
       }
     }
     dataStart = (bytes.position() + alignment - 1) / alignment * alignment;
@@ -144,12 +144,12 @@ final class GgufParser {
 
   private Object value(String key, int type, int depth) {
     if (type == STRING) {
-      return string("the value of key " + quote(key), MAX_STRING);
+      return string("the value of key " + Quotes.quote(key), MAX_STRING);
     }
     if (type == ARRAY) {
       return array(key, depth);
     }
-    need(width(key, type), "the value of key " + quote(key));
+    need(width(key, type), "the value of key " + Quotes.quote(key));
     return scalar(key, type);
   }
 
@@ -162,7 +162,7 @@ final class GgufParser {
       default ->
           throw malformed(
               "the metadata key "
-                  + quote(key)
+                  + Quotes.quote(key)
                   + " has a value of the unknown type "
                   + Integer.toUnsignedString(type));
     };
@@ -176,7 +176,10 @@ final class GgufParser {
       byte flag = bytes.get();
       if (flag != 0 && flag != 1) {
         throw malformed(
-            "the metadata key " + quote(key) + " is a boolean with the value " + (flag & 0xff));
+            "the metadata key "
+                + Quotes.quote(key)
+                + " is a boolean with the value "
+                + (flag & 0xff));
       }
       return flag == 1;
     }
@@ -209,12 +212,12 @@ final class GgufParser {
     if (depth == MAX_DEPTH) {
       throw malformed(
           "the metadata key "
-              + quote(key)
+              + Quotes.quote(key)
               + " has lists in lists, deeper than the "
               + MAX_DEPTH
               + " levels that are read");
     }
-    String what = "elements of the metadata key " + quote(key);
+    String what = "elements of the metadata key " + Quotes.quote(key);
     int type = integer(what);
     need(8, what);
     boolean nested = type == ARRAY;
@@ -253,15 +256,11 @@ final class GgufParser {
 
   private GgufTensor tensor(int index, long alignment) {
     String name = name("the name of tensor " + index);
-    String what = "tensor " + quote(name);
+    String what = "tensor " + Quotes.quote(name);
     int dimensions = integer(what);
     if (dimensions < 0 || dimensions > MAX_DIMENSIONS) {
-      throw malformed(
-          what
-              + " has "
-              + Integer.toUnsignedString(dimensions)
-              + " dimensions; the format allows "
-              + MAX_DIMENSIONS);
+      String given = Integer.toUnsignedString(dimensions);
+      throw malformed(what + " has " + given + " dimensions; the format allows " + MAX_DIMENSIONS);
     }
     need(8 * dimensions + 12, what);
     long[] shape = new long[dimensions];
@@ -329,18 +328,14 @@ final class GgufParser {
     String before = "";
     for (GgufTensor tensor : order) {
       if (tensor.begin() < end) {
-        throw malformed("the tensors " + before + " and " + quote(tensor.name()) + " overlap");
+        throw malformed(
+            "the tensors " + before + " and " + Quotes.quote(tensor.name()) + " overlap");
       }
       end = tensor.begin() + tensor.bytes();
-      before = quote(tensor.name());
+      before = Quotes.quote(tensor.name());
       if (end > size - dataStart) {
-        throw malformed(
-            "is cut short: tensor "
-                + before
-                + " ends at byte "
-                + (dataStart + end)
-                + ", the file has "
-                + size);
+        String place = " ends at byte " + (dataStart + end) + ", the file has " + size;
+        throw malformed("is cut short: tensor " + before + place);
       }
     }
   }
@@ -400,16 +395,5 @@ final class GgufParser {
 
   private MalformedFileException malformed(String what) {
     return new MalformedFileException(origin + ": " + what);
-  }
-
-  /** A text of the file for an error message: bounded, on one line. */
-  static String quote(String text) {
-    StringBuilder quoted = new StringBuilder("'");
-    int shown = Math.min(text.length(), 80);
-    for (int i = 0; i < shown; i++) {
-      char c = text.charAt(i);
-      quoted.append(Character.isISOControl(c) ? ' ' : c);
-    }
-    return quoted.append(text.length() > shown ? "...'" : "'").toString();
   }
 }

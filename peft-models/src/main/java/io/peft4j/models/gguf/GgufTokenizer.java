@@ -130,7 +130,7 @@ public final class GgufTokenizer {
           throw new InvalidConfigException(
               origin
                   + ": a tokenizer of the kind "
-                  + GgufParser.quote(metadata.string(PREFIX + "model").orElse(""))
+                  + Quotes.quote(metadata.string(PREFIX + "model").orElse(""))
                   + " is not implemented; implemented are gpt2 and llama");
     };
   }
@@ -295,7 +295,7 @@ public final class GgufTokenizer {
       for (String merge : given.get()) {
         int space = merge.indexOf(' ');
         if (space < 1 || space != merge.lastIndexOf(' ') || space == merge.length() - 1) {
-          throw malformed("a merge is two parts with a space between: " + GgufParser.quote(merge));
+          throw malformed("a merge is two parts with a space between: " + Quotes.quote(merge));
         }
         writePair(json, merge.substring(0, space), merge.substring(space + 1));
       }

@@ -91,7 +91,7 @@ final class PreTokenizers {
       throw new InvalidConfigException(
           origin
               + ": the pre-tokenizer "
-              + GgufParser.quote(name.orElse(""))
+              + Quotes.quote(name.orElse(""))
               + " is not implemented; implemented are "
               + String.join(", ", known));
     }

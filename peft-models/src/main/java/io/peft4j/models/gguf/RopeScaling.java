@@ -43,7 +43,7 @@ final class RopeScaling {
     if (!kind.equals("linear") && !kind.equals("yarn")) {
       throw reader.refused(
           "rope scaling of the kind "
-              + GgufParser.quote(kind)
+              + Quotes.quote(kind)
               + " is not implemented; implemented are linear, yarn and Llama 3's");
     }
     if (factor.isEmpty()) {
@@ -117,7 +117,7 @@ final class RopeScaling {
     OptionalDouble attention = reader.positive("rope.scaling.attn_factor");
     String kind = reader.word("rope.scaling.type", "longrope");
     if (!kind.equals("longrope") && !kind.equals("none")) {
-      throw reader.refused("rope scaling of the kind " + GgufParser.quote(kind) + " for Phi-3");
+      throw reader.refused("rope scaling of the kind " + Quotes.quote(kind) + " for Phi-3");
     }
     if (!reader.has(LONG) && !reader.has(SHORT)) {
       if (Math.abs(attention.orElse(1) - 1) > 1e-6) {
