@@ -13,6 +13,15 @@ import org.jspecify.annotations.Nullable;
 public interface RowPacking {
 
   /**
+   * Packing in float16, for weights that are stored or computed in no more bits.
+   *
+   * @return the way
+   */
+  static RowPacking half() {
+    return HalfPacking.INSTANCE;
+  }
+
+  /**
    * Packs weights that are given the same input, one below the other.
    *
    * @param weights weights of this way, each [out, in]

@@ -20,6 +20,8 @@ public final class Ops {
           "return torch.add(y, torch.linear(torch.mul(torch.linear(x, a), s), b))");
   private static final Kernel TO_BFLOAT16 =
       Kernel.of("x: Tensor -> Tensor", "return torch.to(x, 15)");
+  private static final Kernel TO_FLOAT16 =
+      Kernel.of("x: Tensor -> Tensor", "return torch.to(x, 5)");
   private static final Kernel LINEAR_BFLOAT16 =
       Kernel.of(
           "x: Tensor, w: Tensor -> Tensor",
@@ -83,6 +85,16 @@ public final class Ops {
    */
   public static NDArray toBfloat16(NDArray x) {
     return TO_BFLOAT16.call(x);
+  }
+
+  /**
+   * Rounds to float16.
+   *
+   * @param x any shape
+   * @return float16 array of the same shape
+   */
+  public static NDArray toFloat16(NDArray x) {
+    return TO_FLOAT16.call(x);
   }
 
   /**

@@ -33,6 +33,17 @@ public final class Scopes {
   }
 
   /**
+   * Takes an array out of its manager, but leaves it to the current scope, which closes it.
+   *
+   * @param array any array
+   * @return the array
+   */
+  public static NDArray unowned(NDArray array) {
+    array.attach(SYSTEM);
+    return array;
+  }
+
+  /**
    * Computes an array and closes everything else that was made on the way. What a backward pass
    * needs of it stays alive underneath.
    *

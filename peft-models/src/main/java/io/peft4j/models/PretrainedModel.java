@@ -73,7 +73,7 @@ public final class PretrainedModel extends AbstractBlock
    * Loads the model that a directory's {@code config.json} names.
    *
    * @param directory a Hugging Face directory with {@code config.json} and safetensors files, or a
-   *     GGUF file (ending in {@code .gguf}), whose weights are unpacked to float32
+   *     GGUF file (ending in {@code .gguf})
    * @return the model; the caller closes it
    * @throws io.peft4j.MalformedFileException if a file is missing or damaged, or the tensors are
    *     not the model's
@@ -88,7 +88,7 @@ public final class PretrainedModel extends AbstractBlock
    * Loads the model that a directory's {@code config.json} names, perhaps with another head.
    *
    * @param directory a Hugging Face directory with {@code config.json} and safetensors files, or a
-   *     GGUF file (ending in {@code .gguf}), whose weights are unpacked to float32
+   *     GGUF file (ending in {@code .gguf})
    * @param options device and head
    * @return the model; the caller closes it
    * @throws io.peft4j.MalformedFileException if a file is missing or damaged, or the tensors are
@@ -134,9 +134,7 @@ public final class PretrainedModel extends AbstractBlock
               network.layout(),
               WeightLoader.withoutTied(network.layout(), names),
               options,
-              name ->
-                  WeightLoader.unmanaged(
-                      options.device(), manager -> model.float32(manager, name)));
+              name -> model.weight(name, options.precision()));
       return new PretrainedModel(blueprint, network, weights, options.device(), file);
     }
   }

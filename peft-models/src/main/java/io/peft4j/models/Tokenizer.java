@@ -105,7 +105,9 @@ public final class Tokenizer implements AutoCloseable {
           GgufTokenizer.of(opened)
               .orElseThrow(() -> new MalformedFileException(file + ": has no tokenizer"));
     }
-    return make(tokenizer.json(), file.toString(), tokenizer.config());
+    ObjectNode settings = tokenizer.config();
+    return make(
+        tokenizer.json(), file.toString(), settings, ChatTemplate.of(settings, file.toString()));
   }
 
   /**

@@ -121,6 +121,20 @@ public final class GgufFile implements AutoCloseable {
     }
   }
 
+  private GgufFile(GgufFile other, MappedFile mapped) {
+    this.file = other.file;
+    this.version = other.version;
+    this.metadata = other.metadata;
+    this.tensors = other.tensors;
+    this.dataStart = other.dataStart;
+    this.mapped = mapped;
+  }
+
+  /** The same file, open for itself. Nothing is read or mapped again. */
+  GgufFile share() {
+    return new GgufFile(this, mapped());
+  }
+
   /**
    * Where this file lies.
    *

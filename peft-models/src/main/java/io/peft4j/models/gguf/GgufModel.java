@@ -1,5 +1,6 @@
 package io.peft4j.models.gguf;
 
+import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
@@ -8,6 +9,12 @@ import io.peft4j.MalformedFileException;
 import io.peft4j.models.gguf.Architecture.Bias;
 import io.peft4j.models.gguf.Architecture.Change;
 import io.peft4j.models.gguf.Architecture.Part;
+import io.peft4j.nn.DenseWeight;
+import io.peft4j.nn.HalfWeight;
+import io.peft4j.nn.Weight;
+import io.peft4j.torch.Ops;
+import io.peft4j.torch.Precision;
+import io.peft4j.torch.Scopes;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -297,6 +304,39 @@ public final class GgufModel implements AutoCloseable {
   public NDArray float32(NDManager manager, String name) {
     Parameter parameter = parameter(name);
     return file.float32(manager, parameter.tensor().name(), parameter.arrangement());
+  }
+
+  /**
+   * A parameter as a weight that is held as it is stored, if it is a matrix; what is few values is
+   * held in float32.
+   *
+   * @param name Hugging Face's name
+   * @param precision what products are computed in; empty if it is chosen by what this CPU does
+   *     fast, FLOAT32 if quantized values are to be exact in every product, for which they are
+   *     unpacked at once
+   * @return the weight, on the CPU; the caller closes it
+   * @throws MalformedFileException if there is no such parameter
+   * @throws io.peft4j.AdapterStateException if the model is closed
+   */
+  public Weight weight(String name, Optional<Precision> precision) {
+    Parameter parameter = parameter(name);
+    GgufType type = parameter.tensor().type();
+    boolean matrix = parameter.shape().dimension() == 2;
+    Precision chosen =
+        precision.orElseGet(() -> type == GgufType.F32 ? Precision.FLOAT32 : Precision.fastest());
+    boolean packed = type.blockSize() > 1 && parameter.arrangement().keepsRows();
+    boolean exact = precision.isPresent() && chosen == Precision.FLOAT32;
+    if (matrix && packed && !exact) {
+      return new GgufWeight(file.share(), parameter, chosen);
+    }
+    try (NDManager manager = NDManager.newBaseManager(Device.cpu(), "PyTorch")) {
+      NDArray values = float32(manager, name);
+      if (matrix && (type == GgufType.F16 || type == GgufType.BF16)) {
+        NDArray half = type == GgufType.F16 ? Ops.toFloat16(values) : Ops.toBfloat16(values);
+        return new HalfWeight(Scopes.unmanaged(half), chosen);
+      }
+      return DenseWeight.owning(Scopes.unmanaged(values), chosen);
+    }
   }
 
   /**
