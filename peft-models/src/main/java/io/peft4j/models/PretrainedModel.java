@@ -134,9 +134,7 @@ public final class PretrainedModel extends AbstractBlock
               network.layout(),
               WeightLoader.withoutTied(network.layout(), names),
               options,
-              name ->
-                  WeightLoader.unmanaged(
-                      options.device(), manager -> model.float32(manager, name)));
+              name -> WeightLoader.dense(options, manager -> model.float32(manager, name)));
       return new PretrainedModel(blueprint, network, weights, options.device(), file);
     }
   }
