@@ -105,9 +105,9 @@ public final class Tokenizer implements AutoCloseable {
           GgufTokenizer.of(opened)
               .orElseThrow(() -> new MalformedFileException(file + ": has no tokenizer"));
     }
-    ObjectNode settings = tokenizer.config();
-    return make(
-        tokenizer.json(), file.toString(), settings, ChatTemplate.of(settings, file.toString()));
+    ObjectNode config = tokenizer.config();
+    Optional<ChatTemplate> template = ChatTemplate.of(config, file.toString());
+    return make(tokenizer.json(), file.toString(), config, template);
   }
 
   /**
@@ -336,7 +336,7 @@ public final class Tokenizer implements AutoCloseable {
   /**
    * How this tokenizer's model wants conversations written.
    *
-   * @return the chat templates that came with the tokenizer's directory; empty if there are none,
+   * @return the chat templates of the tokenizer's directory or GGUF file; empty if there are none,
    *     or if the tokenizer was loaded from a file or stream alone
    */
   public Optional<ChatTemplate> chatTemplate() {

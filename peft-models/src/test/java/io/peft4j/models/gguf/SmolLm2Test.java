@@ -12,6 +12,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.models.PretrainedModel;
 import io.peft4j.models.Tokenizer;
+import io.peft4j.models.chat.ChatMessage;
 import io.peft4j.state.Json;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -19,6 +20,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.TreeSet;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -73,6 +75,12 @@ final class SmolLm2Test {
       }
       String prompt = EXPECTED.get("prompt").textValue();
       assertArrayEquals(ids(EXPECTED.get("prompt_ids")), tokenizer.ids(prompt, true));
+      assertEquals(
+          prompt,
+          tokenizer
+              .chatTemplate()
+              .orElseThrow()
+              .render(List.of(ChatMessage.user("What is the capital of France?")), true));
     }
   }
 
