@@ -1,5 +1,6 @@
 package io.peft4j.models.gguf;
 
+import io.peft4j.state.HalfPrecision;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -134,6 +135,28 @@ final class GgufBuilder {
     ByteBuffer bytes = bytes(4 * values.length);
     bytes.asFloatBuffer().put(values);
     return tensor(name, 0, data.size(), bytes.array(), dimensions);
+  }
+
+  /** A tensor of some type after the others: random blocks with small scales. */
+  GgufBuilder random(String name, GgufType type, long... dimensions) {
+    int blocks = (int) (dimensions[0] * dimensions[1] / type.blockSize());
+    ByteBuffer bytes = bytes(blocks * type.blockBytes());
+    Random random = new Random(name.hashCode());
+    random.nextBytes(bytes.array());
+    for (int block = 0; block < blocks; block++) {
+      int at = block * type.blockBytes();
+      short scale = HalfPrecision.toFloat16((1 + random.nextFloat()) / 64);
+      short other = HalfPrecision.toFloat16(-random.nextFloat() / 8);
+      switch (type) {
+        case Q4_0, Q8_0 -> bytes.putShort(at, scale);
+        case Q4_1, Q4_K -> bytes.putShort(at, scale).putShort(at + 2, other);
+        case Q6_K -> bytes.putShort(at + 208, scale);
+        case F16 -> bytes.putShort(at, other);
+        case BF16 -> bytes.putShort(at, HalfPrecision.toBfloat16((float) random.nextGaussian()));
+        default -> throw new IllegalArgumentException(type.name());
+      }
+    }
+    return tensor(name, type.id(), data.size(), bytes.array(), dimensions);
   }
 
   /** A tensor of any type at any place. */

@@ -34,7 +34,7 @@ final class GgufConverterTest {
 
   private static float[] logits(Path model) {
     try (NDManager manager = NDManager.newBaseManager();
-        PretrainedModel loaded = PretrainedModel.load(model)) {
+        PretrainedModel loaded = Exact.load(model)) {
       NDArray ids = manager.create(new long[][] {{5, 9, 200, 300, 7}});
       ids.setName("input_ids");
       return loaded.forward(new NDList(ids)).head().toFloatArray();
@@ -88,7 +88,7 @@ final class GgufConverterTest {
   @Test
   void aModelOfAFileSavesItsTokenizerToo() throws IOException {
     Path out = temporary.resolve("saved");
-    try (PretrainedModel model = PretrainedModel.load(LLAMA)) {
+    try (PretrainedModel model = Exact.load(LLAMA)) {
       assertEquals(LLAMA, model.directory().orElseThrow());
       model.save(out);
     }

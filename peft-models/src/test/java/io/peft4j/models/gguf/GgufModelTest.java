@@ -96,7 +96,7 @@ final class GgufModelTest {
           () -> "there are no models of the kind " + name + " yet");
     }
     try (NDManager manager = NDManager.newBaseManager();
-        PretrainedModel model = PretrainedModel.load(file);
+        PretrainedModel model = Exact.load(file);
         SafeTensors io = SafeTensors.open(GOLDEN.resolve(name + "-io.safetensors"))) {
       NDArray ids = io.array(manager, "input_ids");
       ids.setName("input_ids");
