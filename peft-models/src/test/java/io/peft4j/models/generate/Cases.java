@@ -30,8 +30,7 @@ final class Cases {
   }
 
   static JsonNode all(String kind) {
-    JsonNode cases =
-        Json.readObject(GOLDEN.resolve("generation").resolve("cases.json")).path(kind);
+    JsonNode cases = Json.readObject(GOLDEN.resolve("generation").resolve("cases.json")).path(kind);
     if (cases.isEmpty()) {
       throw new IllegalStateException("no cases of kind " + kind);
     }
@@ -73,9 +72,7 @@ final class Cases {
                     options.earlyStopping(
                         value.isTextual()
                             ? EarlyStopping.NEVER
-                            : value.booleanValue()
-                                ? EarlyStopping.FIRST
-                                : EarlyStopping.HEURISTIC);
+                            : value.booleanValue() ? EarlyStopping.FIRST : EarlyStopping.HEURISTIC);
                 case "stop_strings" -> {
                   List<String> texts = new ArrayList<>();
                   value.forEach(text -> texts.add(text.textValue()));

@@ -52,8 +52,7 @@ final class GenerationGoldenTest {
   private static void check(JsonNode each) {
     Generator generator = Generator.of(MODELS.get(each.path("model").asText()), tokenizer);
     GenerationOptions options = Cases.options(each.path("options")).build();
-    List<GenerationResult> results =
-        generator.generate(Cases.rows(each.path("prompts")), options);
+    List<GenerationResult> results = generator.generate(Cases.rows(each.path("prompts")), options);
     List<long[]> expected = Cases.rows(each.path("tokens"));
     assertEquals(expected.size(), results.size());
     for (int i = 0; i < results.size(); i++) {
