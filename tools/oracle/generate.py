@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 AREAS = ["models", "adapters", "matching", "safetensors_files", "training", "multi", "optimizer", "chat_templates",
-         "gguf_files"]
+         "gguf_files", "generation"]
 
 
 def main():

@@ -26,10 +26,14 @@ import picocli.CommandLine.Spec;
       InspectCommand.class,
       VerifyCommand.class,
       MergeCommand.class,
-      ConvertCommand.class
+      ConvertCommand.class,
+      GenerateCommand.class,
+      ChatCommand.class,
+      PerplexityCommand.class
     },
     description =
-        "Plans, checks and merges adapters over Hugging Face models, and converts models.",
+        "Plans, checks and merges adapters over Hugging Face models, converts models, and generates"
+            + " text.",
     synopsisSubcommandLabel = "COMMAND",
     footer = {
       "",

@@ -28,6 +28,7 @@ public final class ModelInputs {
   private final @Nullable NDArray types;
   private final @Nullable NDArray positions;
   private final @Nullable KeyValueCache cache;
+  private final boolean lastOnly;
 
   private ModelInputs(
       NDArray ids,
@@ -35,13 +36,15 @@ public final class ModelInputs {
       @Nullable NDArray padding,
       @Nullable NDArray types,
       @Nullable NDArray positions,
-      @Nullable KeyValueCache cache) {
+      @Nullable KeyValueCache cache,
+      boolean lastOnly) {
     this.ids = ids;
     this.idValues = idValues;
     this.padding = padding;
     this.types = types;
     this.positions = positions;
     this.cache = cache;
+    this.lastOnly = lastOnly;
   }
 
   /**
@@ -54,7 +57,25 @@ public final class ModelInputs {
    */
   static ModelInputs step(
       NDArray ids, @Nullable NDArray padding, NDArray positions, KeyValueCache cache) {
-    return new ModelInputs(ids, ids.toLongArray(), padding, null, positions, cache);
+    return step(ids, padding, positions, cache, true);
+  }
+
+  /**
+   * The inputs of a step over a cache, which the generation loop has checked.
+   *
+   * @param ids int64 [batch, length]
+   * @param padding float32 [batch, 1, 1, cached + length], minus infinity at padding; or null
+   * @param positions int64 [batch, length]
+   * @param cache what the tokens before have left
+   * @param lastOnly whether only the output at the last token is wanted
+   */
+  static ModelInputs step(
+      NDArray ids,
+      @Nullable NDArray padding,
+      NDArray positions,
+      KeyValueCache cache,
+      boolean lastOnly) {
+    return new ModelInputs(ids, ids.toLongArray(), padding, null, positions, cache, lastOnly);
   }
 
   /**
@@ -108,7 +129,7 @@ public final class ModelInputs {
       positions = integers(NAMES.get(3), found[3]);
       values(NAMES.get(3), positions, limits.positions());
     }
-    return new ModelInputs(ids, idValues, padding, types, positions, null);
+    return new ModelInputs(ids, idValues, padding, types, positions, null, false);
   }
 
   private static @Nullable NDArray[] sort(NDList inputs) {
@@ -260,7 +281,7 @@ public final class ModelInputs {
    * @return false where all tokens' outputs are
    */
   public boolean lastOnly() {
-    return cache != null;
+    return lastOnly;
   }
 
   /**

@@ -1,0 +1,295 @@
+package io.peft4j.models;
+
+import ai.djl.ndarray.NDArray;
+import io.peft4j.nn.Pass;
+import io.peft4j.nn.Pass.Segment;
+import io.peft4j.nn.PassSource;
+import io.peft4j.torch.GradMode;
+import io.peft4j.torch.Scopes;
+import java.nio.ByteOrder;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A causal language model computing token by token: it has read some prompts, knows the logits of
+ * what comes next, and is told what does. What a loop that generates text is written over; {@link
+ * io.peft4j.models.generate.Generator} has such loops ready.
+ *
+ * <p>Prompts of different length are padded on the left, and positions count from each prompt's
+ * first token, as in transformers. Each prompt may be continued in several ways at once: its copies
+ * lie side by side, so that sequence i continues prompt i / copies.
+ *
+ * <p>Weights and adapters are leased at the start and stay as they are until this is closed. Used
+ * by one thread at a time; the caller closes it.
+ */
+public final class CausalDecoder implements AutoCloseable {
+  /** Most tokens that one pass over prompts computes. */
+  private static final int PASS_TOKENS = 4096;
+
+  private final DecoderPasses passes;
+  private final DecoderRows rows;
+  private final int copies;
+  private boolean copied;
+  private @Nullable NDArray logits;
+  private @Nullable NDArray normalised;
+
+  private CausalDecoder(DecoderPasses passes, int copies) {
+    this.passes = passes;
+    this.copies = copies;
+    rows = passes.rows();
+    copied = copies == 1;
+  }
+
+  /**
+   * Checks that a model can generate text.
+   *
+   * @param source a base, or a model with adapters
+   * @return the base
+   * @throws InvalidInputException if it is not a causal language model of this library
+   */
+  public static PretrainedModel causal(PassSource source) {
+    return DecoderPasses.causal(source);
+  }
+
+  /**
+   * What the tokens of a model must satisfy.
+   *
+   * @param source a base, or a model with adapters
+   * @return the size of the vocabulary, the length of the context, and more
+   * @throws InvalidInputException if it is not a causal language model
+   */
+  public static Network.InputLimits limits(PassSource source) {
+    return causal(source).network().limits();
+  }
+
+  /**
+   * Leases weights and adapters and reads prompts.
+   *
+   * @param source a base, or a model with adapters
+   * @param prompts the tokens of each prompt; at least one prompt, each of at least one token and
+   *     no longer than the context
+   * @param copies in how many ways each prompt will be continued at once, at least 1
+   * @param room for how many more tokens to make room at first
+   * @return the decoder, which has the logits after the last token of each prompt; the caller
+   *     closes it
+   * @throws InvalidInputException if the model is not a causal language model, or cannot read the
+   *     prompts
+   * @throws io.peft4j.AdapterStateException if the model or an adapter is closed, or adapters are
+   *     chosen for another number of rows
+   */
+  public static CausalDecoder start(PassSource source, List<long[]> prompts, int copies, int room) {
+    return start(source, prompts, copies, room, PASS_TOKENS);
+  }
+
+  static CausalDecoder start(
+      PassSource source, List<long[]> prompts, int copies, int room, int passTokens) {
+    int longest = DecoderPasses.checkPrompts(limits(source), prompts);
+    int[] pads = prompts.stream().mapToInt(prompt -> longest - prompt.length).toArray();
+    DecoderPasses passes = DecoderPasses.open(source, pads, copies, (long) longest + room);
+    CausalDecoder decoder = new CausalDecoder(passes, copies);
+    try {
+      decoder.read(prompts, longest, Math.max(1, passTokens / prompts.size()));
+      return decoder;
+    } catch (RuntimeException | Error e) {
+      decoder.close();
+      throw e;
+    }
+  }
+
+  /**
+   * The size of the vocabulary.
+   *
+   * @return the number of logits of a sequence
+   */
+  public int vocabulary() {
+    return passes.limits().vocabulary();
+  }
+
+  /**
+   * The number of sequences.
+   *
+   * @return prompts · copies
+   */
+  public int sequences() {
+    return rows.sequences();
+  }
+
+  // --- logits ---------------------------------------------------------------------------------
+
+  /**
+   * The most probable next token of each sequence.
+   *
+   * @return a token for each sequence
+   */
+  public long[] best() {
+    try (GradMode off = GradMode.off();
+        NDArray indexes = current().argMax(-1)) {
+      long[] found = indexes.toLongArray();
+      long[] best = new long[sequences()];
+      for (int i = 0; i < best.length; i++) {
+        best[i] = found[row(i)];
+      }
+      return best;
+    }
+  }
+
+  /**
+   * Copies the logits of what comes next.
+   *
+   * @param sequence number of the sequence
+   * @param target takes {@link #vocabulary} values
+   */
+  public void logits(int sequence, float[] target) {
+    copy(current(), row(sequence), target);
+  }
+
+  /**
+   * Copies the logarithms of the probabilities of what comes next, log_softmax(logits).
+   *
+   * @param sequence number of the sequence
+   * @param target takes {@link #vocabulary} values
+   */
+  public void logProbabilities(int sequence, float[] target) {
+    NDArray values = normalised;
+    if (values == null) {
+      try (GradMode off = GradMode.off()) {
+        values = Scopes.unmanaged(current().logSoftmax(-1));
+      }
+      normalised = values;
+    }
+    copy(values, row(sequence), target);
+  }
+
+  private NDArray current() {
+    NDArray values = logits;
+    if (values == null) {
+      throw new IllegalStateException("the decoder has been closed");
+    }
+    return values;
+  }
+
+  /** The copies of a prompt share the logits until the first step. */
+  private int row(int sequence) {
+    return copied ? rows.placeOf(sequence) : rows.placeOfPrompt(sequence);
+  }
+
+  private void copy(NDArray values, int row, float[] target) {
+    values
+        .toByteBuffer(true)
+        .order(ByteOrder.nativeOrder())
+        .asFloatBuffer()
+        .get(row * vocabulary(), target, 0, vocabulary());
+  }
+
+  // --- passes ---------------------------------------------------------------------------------
+
+  private void read(List<long[]> prompts, int longest, int chunk) {
+    int batch = prompts.size();
+    try (Pass once = copies == 1 ? null : once(passes.pass())) {
+      for (int begin = 0; begin < longest; begin += chunk) {
+        int length = Math.min(chunk, longest - begin);
+        long[] ids = new long[batch * length];
+        for (int place = 0; place < batch; place++) {
+          int prompt = rows.promptAt(place);
+          long[] tokens = prompts.get(prompt);
+          int pad = rows.pad(prompt);
+          for (int i = Math.max(0, pad - begin); i < length; i++) {
+            ids[place * length + i] = tokens[begin + i - pad];
+          }
+        }
+        compute(once == null ? passes.pass() : once, ids, batch);
+      }
+    }
+  }
+
+  /** The pass with each prompt once: its copies lie side by side, so that segments just shrink. */
+  private Pass once(Pass pass) {
+    List<Segment> segments =
+        pass.segments().stream()
+            .map(
+                s -> new Segment(s.begin() / copies, s.end() / copies, s.adapters(), s.strengths()))
+            .toList();
+    return new Pass(pass.weights(), segments, false);
+  }
+
+  private void compute(Pass pass, long[] ids, int batch) {
+    NDArray result =
+        passes.forward(pass, ids, batch, true, (manager, output) -> Scopes.unmanaged(output));
+    closeLogits();
+    logits = result;
+  }
+
+  /**
+   * Goes on by one token in each sequence.
+   *
+   * @param tokens a token for each sequence; of those that have ended any token will do
+   * @throws InvalidInputException if a token is not in the vocabulary, or the number is wrong
+   */
+  public void step(long[] tokens) {
+    if (tokens.length != sequences()) {
+      throw new InvalidInputException(
+          "a step takes a token for each of "
+              + sequences()
+              + " sequences; given were "
+              + tokens.length);
+    }
+    DecoderPasses.checkTokens(passes.limits(), tokens);
+    copyPrompts();
+    long[] ids = new long[tokens.length];
+    for (int place = 0; place < ids.length; place++) {
+      ids[place] = tokens[rows.sequenceAt(place)];
+    }
+    compute(passes.pass(), ids, ids.length);
+  }
+
+  private void copyPrompts() {
+    if (!copied) {
+      long[] from = new long[sequences()];
+      for (int place = 0; place < from.length; place++) {
+        from[place] = place / copies;
+      }
+      passes.cache().reorder(from);
+      copied = true;
+    }
+  }
+
+  /**
+   * Makes each sequence go on from where another of the same prompt is. Before the first step all
+   * copies are equal, and nothing changes. The logits stay as they are.
+   *
+   * @param from the sequence that each sequence becomes
+   * @throws InvalidInputException if one is of another prompt
+   */
+  public void reorder(int[] from) {
+    long[] places = new long[from.length];
+    boolean moved = false;
+    for (int place = 0; place < places.length; place++) {
+      int sequence = rows.sequenceAt(place);
+      if (rows.promptOf(from[sequence]) != rows.promptOf(sequence)) {
+        throw new InvalidInputException(
+            "sequence " + sequence + " cannot become " + from[sequence] + ", of another prompt");
+      }
+      places[place] = rows.placeOf(from[sequence]);
+      moved |= places[place] != place;
+    }
+    if (moved && copied) {
+      passes.cache().reorder(places);
+    }
+  }
+
+  private void closeLogits() {
+    for (NDArray held : new @Nullable NDArray[] {logits, normalised}) {
+      if (held != null) {
+        held.close();
+      }
+    }
+    logits = null;
+    normalised = null;
+  }
+
+  @Override
+  public void close() {
+    closeLogits();
+    passes.close();
+  }
+}
