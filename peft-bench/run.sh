@@ -1,11 +1,12 @@
 #!/bin/sh
 # Measures this library and Hugging Face PEFT side by side and prints a table with ratios.
 #
-#   peft-bench/run.sh [--python PYTHON] [--threads N] [--rounds N] [--tiny] [--only SCENARIO]... [--output DIR]
+#   peft-bench/run.sh [--python PYTHON] [--threads N] [--rounds N] [--tiny] [--only SCENARIO]...
+#                     [--output DIR] [--gguf FILE]
 #
 # PYTHON needs torch, transformers and peft; without it only this library is measured. The two sides
 # take turns, so that what else the machine does falls on both. --tiny runs everything once on toy
-# shapes, to see that it runs.
+# shapes, to see that it runs. The scenario gguf reads FILE and needs llama-cpp-python beside it.
 set -eu
 
 python=""
@@ -15,6 +16,7 @@ tiny=""
 only=""
 here=$(cd "$(dirname "$0")" && pwd)
 output="$here/target/bench"
+gguf="model.gguf"
 while [ $# -gt 0 ]; do
   case "$1" in
     --python) python=$2; shift 2 ;;
@@ -23,10 +25,11 @@ while [ $# -gt 0 ]; do
     --tiny) tiny="--tiny"; rounds=1; shift ;;
     --only) only="$only $2"; shift 2 ;;
     --output) output=$2; shift 2 ;;
-    *) echo "unknown option $1" >&2; sed -n '2,9p' "$0" >&2; exit 2 ;;
+    --gguf) gguf=$2; shift 2 ;;
+    *) echo "unknown option $1" >&2; sed -n '2,10p' "$0" >&2; exit 2 ;;
   esac
 done
-[ -n "$only" ] || only="idle merge micro load train-8x128 train-32x64"
+[ -n "$only" ] || only="idle merge micro load train-8x128 train-32x64 generate-135m generate-1b"
 
 mkdir -p "$output"
 output=$(cd "$output" && pwd)
@@ -47,14 +50,14 @@ java_options="-Xmx2g -Dai.djl.offline=true -Dai.djl.pytorch.num_threads=$threads
 on_java() {
   # shellcheck disable=SC2086
   java $java_options -cp "$PEFT4J_BENCH_CLASSPATH" io.peft4j.bench.Bench "$@" $tiny \
-    --output "$results" --models "$output/models" 2>> "$output/log"
+    --output "$results" --models "$output/models" --gguf "$gguf" 2>> "$output/log"
 }
 
 on_python() {
   [ -n "$python" ] || return 0
   # shellcheck disable=SC2086
   OMP_NUM_THREADS=$threads HF_HUB_OFFLINE=1 "$python" "$here/python/peer.py" "$@" $tiny \
-    --threads "$threads" --output "$results" --models "$output/models" 2>> "$output/log"
+    --threads "$threads" --output "$results" --models "$output/models" --gguf "$gguf" 2>> "$output/log"
 }
 
 now() { date +%s%N; }
@@ -80,8 +83,22 @@ whole_processes() {
   done
 }
 
+first_tokens() { # shape
+  begin=$(now)
+  on_java "first-$1"
+  process_time java "generate.$1.first.process.ms" "$begin" "$(now)"
+  if [ -n "$python" ]; then
+    begin=$(now)
+    on_python "first-token-$1"
+    process_time python "generate.$1.first.process.ms" "$begin" "$(now)"
+  fi
+}
+
 for scenario in $only; do
-  [ "$scenario" != load ] || on_java prepare
+  case "$scenario" in
+    load) on_java prepare ;;
+    generate-*) on_java "prepare-${scenario#generate-}" ;;
+  esac
   round=1
   while [ "$round" -le "$rounds" ]; do
     echo "== $scenario, round $round of $rounds"
@@ -90,6 +107,11 @@ for scenario in $only; do
       train-*)
         for kind in fp32 fastest; do on_java "$scenario-$kind"; done
         for kind in fp32 autocast bf16; do on_python "$scenario-$kind"; done ;;
+      generate-*)
+        on_java "$scenario"
+        for kind in bf16 fp32; do on_python "$scenario-$kind"; done
+        first_tokens "${scenario#generate-}"
+        on_java "memory-${scenario#generate-}" ;;
       micro) [ "$round" -gt 1 ] || on_java micro; on_python micro ;;
       *) on_java "$scenario"; on_python "$scenario" ;;
     esac

@@ -220,6 +220,78 @@ def train(rows, length, kind):
     add(f"{prefix}.peak.mib", peak / 1024)
 
 
+def generation_model(name, kind):
+    directory = ARGUMENTS.models / f"generate-{name}"
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[kind]
+    plain = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype).eval()
+    return PeftModel.from_pretrained(plain, directory / "adapter").to(dtype).eval()
+
+
+def greedy(model, ids, tokens):
+    return model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=tokens,
+        min_new_tokens=tokens,
+        do_sample=False,
+        pad_token_id=0,
+    )
+
+
+def generate(name, kind):
+    model = generation_model(name, kind)
+    vocabulary = model.config.vocab_size
+    tokens = shape(256, 16)
+    short = torch.randint(3, vocabulary, (1, 16))
+    long = torch.randint(3, vocabulary, (1, shape(512, 32)))
+    greedy(model, short, 16)
+    best = 0
+    prompt = 0
+    for _ in range(3):
+        begin = time.perf_counter()
+        greedy(model, short, tokens)
+        best = max(best, tokens / (time.perf_counter() - begin))
+        begin = time.perf_counter()
+        with torch.inference_mode():
+            model(input_ids=long, use_cache=True, logits_to_keep=1)
+        prompt = max(prompt, long.shape[1] / (time.perf_counter() - begin))
+    add(f"generate.{name}.{kind}.decode.tokens_per_second", best)
+    add(f"generate.{name}.{kind}.prompt.tokens_per_second", prompt)
+
+
+def first_token(name):
+    directory = ARGUMENTS.models / f"generate-{name}"
+    model = AutoModelForCausalLM.from_pretrained(directory).eval()
+    greedy(model, torch.randint(3, model.config.vocab_size, (1, 16)), 1)
+
+
+def gguf():
+    """llama.cpp by way of llama-cpp-python."""
+    from llama_cpp import Llama
+
+    model = Llama(
+        str(ARGUMENTS.gguf), n_ctx=1024, n_threads=ARGUMENTS.threads, n_threads_batch=ARGUMENTS.threads, verbose=False
+    )
+    generator = torch.Generator().manual_seed(1)
+    short = torch.randint(3, 1000, (16,), generator=generator).tolist()
+    long = torch.randint(3, 1000, (512,), generator=generator).tolist()
+    best = 0
+    prompt = 0
+    for _ in range(5):
+        model.reset()
+        model.eval(short)
+        begin = time.perf_counter()
+        for _ in range(128):
+            model.eval([model.sample(temp=0.0)])
+        best = max(best, 128 / (time.perf_counter() - begin))
+        model.reset()
+        begin = time.perf_counter()
+        model.eval(long)
+        prompt = max(prompt, 512 / (time.perf_counter() - begin))
+    add("gguf.decode.tokens_per_second", best)
+    add("gguf.prompt.tokens_per_second", prompt)
+
+
 def main():
     global ARGUMENTS
     parser = argparse.ArgumentParser(description=__doc__)
@@ -228,6 +300,7 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--output", default="results.jsonl")
     parser.add_argument("--models", type=Path, default=Path("models"))
+    parser.add_argument("--gguf", type=Path, default=Path("model.gguf"))
     ARGUMENTS = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(ARGUMENTS.threads)
@@ -236,6 +309,13 @@ def main():
         _, size, kind = scenario.split("-")
         rows, length = map(int, size.split("x"))
         train(rows, length, kind)
+    elif scenario.startswith("generate-"):
+        _, name, kind = scenario.split("-")
+        generate(name, kind)
+    elif scenario == "gguf":
+        gguf()
+    elif scenario.startswith("first-token-"):
+        first_token(scenario.rsplit("-", 1)[1])
     elif scenario.startswith("first-output-"):
         name = scenario.rsplit("-", 1)[1]
         first_output(name, ARGUMENTS.models / name)

@@ -24,8 +24,10 @@ import java.util.Random;
 enum BaseShape {
   /** BERT-base with a classifier of ten classes: 109 million parameters. */
   BERT,
-  /** A Llama of 135 million parameters, the output layer tied to the embedding. */
-  LLAMA;
+  /** A Llama of 135 million parameters (SmolLM2), the output layer tied to the embedding. */
+  LLAMA,
+  /** A Llama of 1.1 billion parameters (TinyLlama). */
+  LLAMA_1B;
 
   private static final int CLASSES = 10;
   private static final float DEVIATION = 0.02f;
@@ -54,15 +56,16 @@ enum BaseShape {
     } else {
       config.putArray("architectures").add("LlamaForCausalLM");
       config.put("model_type", "llama");
-      put(config, "hidden_size", 576, 32, tiny);
-      put(config, "num_hidden_layers", 30, 2, tiny);
-      put(config, "num_attention_heads", 9, 4, tiny);
-      put(config, "num_key_value_heads", 3, 2, tiny);
-      put(config, "intermediate_size", 1536, 64, tiny);
-      put(config, "vocab_size", 49152, 100, tiny);
+      boolean large = this == LLAMA_1B;
+      put(config, "hidden_size", large ? 2048 : 576, 32, tiny);
+      put(config, "num_hidden_layers", large ? 22 : 30, 2, tiny);
+      put(config, "num_attention_heads", large ? 32 : 9, 4, tiny);
+      put(config, "num_key_value_heads", large ? 4 : 3, 2, tiny);
+      put(config, "intermediate_size", large ? 5632 : 1536, 64, tiny);
+      put(config, "vocab_size", large ? 32000 : 49152, 100, tiny);
       config.put("max_position_embeddings", 2048).put("rope_theta", 10000.0);
       config.put("hidden_act", "silu").put("rms_norm_eps", 1e-5);
-      config.put("tie_word_embeddings", true).put("attention_bias", false);
+      config.put("tie_word_embeddings", !large).put("attention_bias", false);
     }
     return config;
   }

@@ -13,16 +13,25 @@ import java.util.function.Consumer;
 public final class Bench {
   private static final Map<String, Consumer<Settings>> SCENARIOS =
       new TreeMap<>(
-          Map.of(
-              "idle", IdleScenario::run,
-              "merge", MergeScenario::run,
-              "micro", MicroScenario::run,
-              "prepare", LoadScenario::prepare,
-              "load", LoadScenario::run,
-              "train-8x128-fp32", settings -> TrainScenario.run(settings, 8, 128, false),
-              "train-8x128-fastest", settings -> TrainScenario.run(settings, 8, 128, true),
-              "train-32x64-fp32", settings -> TrainScenario.run(settings, 32, 64, false),
-              "train-32x64-fastest", settings -> TrainScenario.run(settings, 32, 64, true)));
+          Map.ofEntries(
+              Map.entry("idle", IdleScenario::run),
+              Map.entry("merge", MergeScenario::run),
+              Map.entry("micro", MicroScenario::run),
+              Map.entry("prepare", LoadScenario::prepare),
+              Map.entry("load", LoadScenario::run),
+              Map.entry("train-8x128-fp32", all -> TrainScenario.run(all, 8, 128, false)),
+              Map.entry("train-8x128-fastest", all -> TrainScenario.run(all, 8, 128, true)),
+              Map.entry("train-32x64-fp32", all -> TrainScenario.run(all, 32, 64, false)),
+              Map.entry("train-32x64-fastest", all -> TrainScenario.run(all, 32, 64, true)),
+              Map.entry("prepare-135m", all -> GenerateScenario.prepare(all, BaseShape.LLAMA)),
+              Map.entry("prepare-1b", all -> GenerateScenario.prepare(all, BaseShape.LLAMA_1B)),
+              Map.entry("generate-135m", all -> GenerateScenario.run(all, BaseShape.LLAMA)),
+              Map.entry("generate-1b", all -> GenerateScenario.run(all, BaseShape.LLAMA_1B)),
+              Map.entry("first-135m", all -> GenerateScenario.firstToken(all, BaseShape.LLAMA)),
+              Map.entry("first-1b", all -> GenerateScenario.firstToken(all, BaseShape.LLAMA_1B)),
+              Map.entry("memory-135m", all -> GenerateScenario.memory(all, BaseShape.LLAMA)),
+              Map.entry("memory-1b", all -> GenerateScenario.memory(all, BaseShape.LLAMA_1B)),
+              Map.entry("gguf", GenerateScenario::gguf)));
 
   private Bench() {}
 

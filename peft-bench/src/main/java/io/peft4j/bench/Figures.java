@@ -34,6 +34,20 @@ final class Figures {
   }
 
   /** Adds the most memory this process has had resident, in MiB; nothing where that is unknown. */
+  /** What the process holds in memory now, mapped files included. */
+  static double residentMebibytes() {
+    try {
+      for (String line : Files.readAllLines(Path.of("/proc/self/status"))) {
+        if (line.startsWith("VmRSS:")) {
+          return Double.parseDouble(line.replaceAll("\\D", "")) * 1024 / MEBIBYTE;
+        }
+      }
+    } catch (IOException e) {
+      System.err.println("memory is unknown: " + e);
+    }
+    return Double.NaN;
+  }
+
   void addPeakMemory(String figure) {
     try {
       for (String line : Files.readAllLines(Path.of("/proc/self/status"))) {

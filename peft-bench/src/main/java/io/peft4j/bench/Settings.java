@@ -11,7 +11,7 @@ import java.util.Map;
  * @param output the file that results are appended to
  * @param models the directory with checkpoints for {@link LoadScenario}
  */
-record Settings(boolean tiny, Path output, Path models) {
+record Settings(boolean tiny, Path output, Path models, Path gguf) {
 
   /**
    * Reads {@code --tiny}, {@code --output FILE} and {@code --models DIR}.
@@ -33,6 +33,7 @@ record Settings(boolean tiny, Path output, Path models) {
     return new Settings(
         values.containsKey("--tiny"),
         Path.of(values.getOrDefault("--output", "results.jsonl")),
-        Path.of(values.getOrDefault("--models", "models")));
+        Path.of(values.getOrDefault("--models", "models")),
+        Path.of(values.getOrDefault("--gguf", "model.gguf")));
   }
 }
