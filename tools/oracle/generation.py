@@ -181,6 +181,14 @@ def adapted():
         yield {"adapters": names, "prompts": PROMPTS, "options": options, "tokens": rows}
 
 
+@torch.no_grad()
+def perplexity(model, tokenizer):
+    """The mean negative log-likelihood of a file's text, white space around it taken off."""
+    file = " \n the stop and you ü is in the other 😀, an € on all of it!\n\n"
+    ids = tokenizer(file.strip(), return_tensors="pt")["input_ids"]
+    yield {"file": file, "nll": model(input_ids=ids, labels=ids).loss.item(), "tokens": ids.shape[1] - 1}
+
+
 def main():
     folder = fresh("generation")
     tokenizer = tiny_tokenizer()
@@ -194,6 +202,7 @@ def main():
     assert len(ended) > 20, "hardly any text ends early"
     write_lines(folder / "cases.json", {"cases": cases, "stops": stops, "adapted": list(adapted()),
                                         "distributions": list(distributions(load_base("llama"))),
+                                        "perplexity": list(perplexity(load_base("llama"), tokenizer)),
                                         "stop_checks": list(stop_checks(tokenizer))})
 
 

@@ -14,14 +14,15 @@ final class CommandLineTest {
   void helpIsShownWithAndWithoutAsking() {
     String help = Cli.run("--help").succeeded().out();
     assertTrue(help.startsWith("Usage: peft "), help);
-    for (String command : new String[] {"inspect", "verify", "merge"}) {
+    for (String command :
+        new String[] {"inspect", "verify", "merge", "generate", "chat", "perplexity"}) {
       assertTrue(help.contains("  " + command + " "), help);
     }
     assertEquals(help, Cli.run().succeeded().out());
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"inspect", "verify", "merge"})
+  @ValueSource(strings = {"inspect", "verify", "merge", "generate", "chat", "perplexity"})
   void everyCommandExplainsItself(String command) {
     String help = Cli.run(command, "--help").succeeded().out();
     assertTrue(help.startsWith("Usage: peft " + command + " "), help);
