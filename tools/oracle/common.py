@@ -36,6 +36,7 @@ AUTO = {
     "llama-tied": transformers.AutoModelForCausalLM,
     "llama-f16": transformers.AutoModelForCausalLM,
 }
+AUTO_BY_SUFFIX = {"base": transformers.AutoModel, "classifier": transformers.AutoModelForSequenceClassification}
 
 
 def setup():
@@ -68,17 +69,22 @@ def fresh(path):
 
 def load_base(name):
     """The base in float32, whatever it is stored as, in eval mode."""
-    return AUTO[name].from_pretrained(f"models/{name}", dtype=torch.float32).eval()
+    kind = AUTO.get(name) or AUTO_BY_SUFFIX.get(name.split("-")[-1], transformers.AutoModelForCausalLM)
+    return kind.from_pretrained(f"models/{name}", dtype=torch.float32).eval()
 
 
 def family(name):
     return name.split("-")[0]
 
 
+def vocabulary(name):
+    return json.loads(Path(f"models/{name}/config.json").read_text(encoding="utf-8"))["vocab_size"]
+
+
 def inputs(name, rows=LENGTHS, left=False, key="io"):
     """Random tokens (above all special ids), padded on the right, or on the left."""
-    pad = PAD[family(name)]
-    ids = torch.randint(5, VOCAB, (len(rows), max(rows)), generator=generator(key))
+    pad = PAD.get(family(name), 0)
+    ids = torch.randint(5, vocabulary(name), (len(rows), max(rows)), generator=generator(key))
     ids[0, :4] = torch.tensor([5, 42, 5, 7])  # the tokens that some cases train
     ids[1:, -2:] = ids[1:, :2] = torch.tensor([42, 9])
     mask = torch.zeros_like(ids)

@@ -3,6 +3,7 @@
 import torch
 import transformers
 
+import decoders
 from common import LENGTHS, SEQ, VOCAB, fresh, generator, inputs, load_base, output, setup, write_tensors
 
 TINY = dict(vocab_size=VOCAB, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
@@ -36,6 +37,7 @@ MODELS = {
                                             mlp_bias=True, head_dim=16),
                    dict(dtype=torch.bfloat16, max_shard_size="40KB")),
     "llama-f16": (transformers.LlamaForCausalLM, transformers.LlamaConfig(**LLAMA), dict(dtype=torch.float16)),
+    **decoders.MODELS,
 }
 
 
@@ -45,7 +47,8 @@ def randomise(model, name):
     gen = generator(name)
     for key, param in sorted(model.named_parameters()):
         noise = 0.2 * torch.randn(param.shape, generator=gen)
-        is_norm = "norm" in key.lower() and key.endswith("weight")
+        # Gemma's norms multiply by 1 + weight.
+        is_norm = "norm" in key.lower() and key.endswith("weight") and not name.startswith("gemma")
         param.copy_(1 + noise if is_norm else noise)
 
 
@@ -67,7 +70,11 @@ def main():
 
         model = load_base(name)  # expectations are those of the stored weights, computed in float32
         write_io(model, folder / "io.safetensors", inputs(name))
-        if name.startswith("llama") or name.endswith(("-tokens", "-answers")):
+        if name in decoders.MODELS:
+            for suffix, batch in decoders.batches(name).items():
+                # A base of its own each time: with dynamic angles transformers keeps those of the longest text so far.
+                write_io(load_base(name), folder / f"io_{suffix}.safetensors", batch)
+        elif name.startswith("llama") or name.endswith(("-tokens", "-answers")):
             write_io(model, folder / "io_left.safetensors", inputs(name, left=True))
         if name in ("bert", "bert-classifier"):
             types = torch.zeros(len(LENGTHS), SEQ, dtype=torch.int64)

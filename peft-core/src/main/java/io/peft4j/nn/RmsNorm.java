@@ -8,6 +8,7 @@ import org.jspecify.annotations.Nullable;
 /** Root-mean-square normalisation over the last dimension, with weight and without bias. */
 public final class RmsNorm extends Layer {
   private final double epsilon;
+  private final boolean shifted;
 
   /**
    * A norm of a model.
@@ -15,15 +16,17 @@ public final class RmsNorm extends Layer {
    * @param layout the model's layout
    * @param path the layer's path
    * @param epsilon added to the mean square
+   * @param shifted whether the factor is 1 + weight instead of the weight, as Gemma has it
    */
-  public RmsNorm(ModelLayout layout, String path, double epsilon) {
+  public RmsNorm(ModelLayout layout, String path, double epsilon, boolean shifted) {
     super(layout, layout.layer(path).orElseThrow());
     this.epsilon = epsilon;
+    this.shifted = shifted;
   }
 
   @Override
   NDArray compute(NDArray x, Weight weight, @Nullable NDArray bias) {
-    return Ops.rmsNorm(x, weight.dense(), epsilon);
+    return Ops.rmsNorm(x, weight.dense(), epsilon, shifted);
   }
 
   /**

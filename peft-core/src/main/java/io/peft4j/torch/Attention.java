@@ -227,7 +227,7 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
     String causality =
         "s3 = torch.add_(s2, torch.triu(torch.full([n, torch.size(k1, 2)], "
             + LOWEST
-            + ", dtype=6, layout=None, device=ops.prim.device(q)), 1))";
+            + ", dtype=6, layout=None, device=ops.prim.device(q1)), 1))";
     return String.join(
         "\n    ",
         "q2 = torch.mul(q1, "

@@ -44,9 +44,10 @@ public final class Ops {
   private static final Kernel SUM = Kernel.of("x: Tensor -> Tensor", "return torch.sum(x)");
   private static final Kernel GELU_TANH =
       Kernel.of("x: Tensor -> Tensor", "return torch.gelu(x, approximate=\"tanh\")");
-  private static final Kernel SILU_PRODUCT =
-      Kernel.of("x: Tensor, y: Tensor -> Tensor", "return torch.mul(torch.silu(x), y)");
-  private static final Map<Double, Kernel> RMS_NORM = new ConcurrentHashMap<>();
+  private static final Map<Norm, Kernel> RMS_NORM = new ConcurrentHashMap<>();
+  private static final Map<Double, Kernel> SOFTCAP = new ConcurrentHashMap<>();
+
+  private record Norm(double epsilon, boolean shifted) {}
 
   private Ops() {}
 
@@ -154,18 +155,59 @@ public final class Ops {
    * @param x [..., size]
    * @param weight [size]
    * @param epsilon added to the mean square
+   * @param shifted whether the factor is 1 + weight instead of the weight
    * @return [..., size]
    */
-  public static NDArray rmsNorm(NDArray x, NDArray weight, double epsilon) {
+  public static NDArray rmsNorm(NDArray x, NDArray weight, double epsilon, boolean shifted) {
     return RMS_NORM
         .computeIfAbsent(
-            epsilon,
-            e ->
+            new Norm(epsilon, shifted),
+            norm ->
                 Kernel.of(
                     "x: Tensor, w: Tensor -> Tensor",
-                    "v = torch.mean(torch.pow(x, 2), [-1], True)",
-                    "return torch.mul(w, torch.mul(x, torch.rsqrt(torch.add(v, " + e + "))))"))
+                    "return " + rmsNorm("x", "w", epsilon, shifted)))
         .call(x, weight);
+  }
+
+  /**
+   * What {@link #rmsNorm(NDArray, NDArray, double, boolean)} computes, as an expression of a larger
+   * kernel.
+   *
+   * @param x a variable, [..., size]
+   * @param weight a variable, [size]
+   * @param epsilon added to the mean square
+   * @param shifted whether the factor is 1 + weight instead of the weight
+   * @return the expression
+   */
+  public static String rmsNorm(String x, String weight, double epsilon, boolean shifted) {
+    String mean = "torch.mean(torch.pow(" + x + ", 2), [-1], True)";
+    return "torch.mul("
+        + (shifted ? "torch.add(" + weight + ", 1)" : weight)
+        + ", torch.mul("
+        + x
+        + ", torch.rsqrt(torch.add("
+        + mean
+        + ", "
+        + epsilon
+        + "))))";
+  }
+
+  /**
+   * c·tanh(x / c): x where it is small, and never beyond c.
+   *
+   * @param x any shape
+   * @param bound the bound c, above 0
+   * @return the same shape
+   */
+  public static NDArray softcap(NDArray x, double bound) {
+    return SOFTCAP
+        .computeIfAbsent(
+            bound,
+            c ->
+                Kernel.of(
+                    "x: Tensor -> Tensor",
+                    "return torch.mul(torch.tanh(torch.div(x, " + c + ")), " + c + ")"))
+        .call(x);
   }
 
   /**
@@ -186,17 +228,6 @@ public final class Ops {
    */
   public static NDArray geluTanh(NDArray x) {
     return GELU_TANH.call(x);
-  }
-
-  /**
-   * silu(x)·y, where silu(x) is x / (1 + exp(-x)).
-   *
-   * @param x any shape
-   * @param y the same shape
-   * @return the same shape
-   */
-  public static NDArray siluProduct(NDArray x, NDArray y) {
-    return SILU_PRODUCT.call(x, y);
   }
 
   /**

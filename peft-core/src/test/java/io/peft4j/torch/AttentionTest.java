@@ -200,25 +200,33 @@ class AttentionTest {
     }
   }
 
-  @Test
-  void rotationTurnsHalvesByThePositionsAngle() {
+  @ParameterizedTest
+  @org.junit.jupiter.params.provider.ValueSource(ints = {6, 4})
+  void rotationTurnsHalvesByTheirAngles(int turned) {
     int size = 6;
-    double theta = 100;
+    int half = turned / 2;
     float[] q = random(1, 2 * size);
+    double[] angles = {0.3, -1, 2, 0.01, 1.5, 4};
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
         GradMode off = GradMode.off()) {
-      Rotary rotary = new Rotary(theta, size);
-      NDList tables = rotary.tables(manager.create(new long[] {0, 7}, new Shape(1, 2)));
+      NDArray angle =
+          manager
+              .create(java.util.Arrays.copyOf(angles, 2 * half), new Shape(1, 2, 1, half))
+              .toType(DataType.FLOAT32, false);
       NDArray query = manager.create(q, new Shape(1, 2, size));
-      float[] turned = rotary.rotate(query, query, tables).get(1).toFloatArray();
+      NDList tables = new NDList(angle.cos(), angle.sin());
+      float[] result =
+          new Rotary(size, turned).rotate(query, query, tables).get(1).toFloatArray();
       for (int place = 0; place < 2; place++) {
-        for (int i = 0; i < size / 2; i++) {
-          double angle = (place == 0 ? 0 : 7) / Math.pow(theta, 2.0 * i / size);
+        for (int i = 0; i < half; i++) {
+          double by = angles[place * half + i];
           double a = q[place * size + i];
-          double b = q[place * size + i + size / 2];
-          assertEquals(a * Math.cos(angle) - b * Math.sin(angle), turned[place * size + i], 1e-5);
-          assertEquals(
-              b * Math.cos(angle) + a * Math.sin(angle), turned[place * size + i + size / 2], 1e-5);
+          double b = q[place * size + i + half];
+          assertEquals(a * Math.cos(by) - b * Math.sin(by), result[place * size + i], 1e-5);
+          assertEquals(b * Math.cos(by) + a * Math.sin(by), result[place * size + i + half], 1e-5);
+        }
+        for (int i = place * size + turned; i < (place + 1) * size; i++) {
+          assertEquals(q[i], result[i]);
         }
       }
     }
@@ -253,7 +261,7 @@ class AttentionTest {
       NDArray x = manager.create(values);
       float[] tanh = Ops.geluTanh(x).toFloatArray();
       float[] exact = Ops.gelu(x).toFloatArray();
-      float[] product = Ops.siluProduct(x, x).toFloatArray();
+      float[] product = Activation.SILU.gated(x, x).toFloatArray();
       for (int i = 0; i < values.length; i++) {
         double v = values[i];
         double inner = Math.sqrt(2 / Math.PI) * (v + 0.044715 * v * v * v);

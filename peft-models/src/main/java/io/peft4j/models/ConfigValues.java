@@ -3,8 +3,10 @@ package io.peft4j.models;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.InvalidConfigException;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import java.util.TreeSet;
 
 /** Typed and checked reading of a {@code config.json}. A key with value null counts as absent. */
 public final class ConfigValues {
@@ -33,6 +35,25 @@ public final class ConfigValues {
    */
   public boolean has(String key) {
     return json.hasNonNull(key);
+  }
+
+  /**
+   * Tells whether there are no keys at all.
+   *
+   * @return true if so
+   */
+  public boolean isEmpty() {
+    return json.isEmpty();
+  }
+
+  /**
+   * Tells whether a key is there with value null, which may say other than its absence.
+   *
+   * @param key the key
+   * @return true if it is there and null
+   */
+  public boolean isNull(String key) {
+    return json.path(key).isNull();
   }
 
   /**
@@ -135,6 +156,61 @@ public final class ConfigValues {
         : absent;
   }
 
+  /**
+   * A positive number.
+   *
+   * @param key the key
+   * @return its value
+   * @throws InvalidConfigException if it is absent or not a finite number above 0
+   */
+  public double positive(String key) {
+    if (!has(key)) {
+      throw new InvalidConfigException(origin + ": the key '" + key + "' is missing");
+    }
+    return positive(key, 0);
+  }
+
+  /**
+   * Positive numbers.
+   *
+   * @param key the key
+   * @param count how many there must be
+   * @return its values
+   * @throws InvalidConfigException if it is not a list of so many finite numbers above 0
+   */
+  public List<Double> positives(String key, int count) {
+    JsonNode list = json.path(key);
+    List<Double> values = new ArrayList<>();
+    if (list.isArray() && list.size() == count) {
+      list.forEach(value -> values.add(value.isNumber() ? value.doubleValue() : Double.NaN));
+    }
+    if (values.size() != count || !values.stream().allMatch(v -> v > 0 && Double.isFinite(v))) {
+      throw wrong(key, "a list of " + count + " finite numbers above 0");
+    }
+    return values;
+  }
+
+  /**
+   * Words.
+   *
+   * @param key the key
+   * @param count how many there must be
+   * @param allowed what is implemented
+   * @return its values
+   * @throws InvalidConfigException if it is not a list of so many of these words
+   */
+  public List<String> choices(String key, int count, Set<String> allowed) {
+    JsonNode list = json.path(key);
+    List<String> values = new ArrayList<>();
+    if (list.isArray() && list.size() == count) {
+      list.forEach(value -> values.add(value.asText()));
+    }
+    if (values.size() != count || !allowed.containsAll(values)) {
+      throw wrong(key, "a list of " + count + " out of " + new TreeSet<>(allowed));
+    }
+    return values;
+  }
+
   private double number(String key, double least, double most, String allowed) {
     JsonNode value = json.get(key);
     double number = value.isNumber() ? value.doubleValue() : Double.NaN;
@@ -184,7 +260,7 @@ public final class ConfigValues {
               + " "
               + shown(key)
               + " is not implemented; implemented is "
-              + String.join(", ", List.copyOf(new java.util.TreeSet<>(allowed))));
+              + String.join(", ", List.copyOf(new TreeSet<>(allowed))));
     }
     return value;
   }

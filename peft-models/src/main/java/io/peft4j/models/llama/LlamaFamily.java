@@ -1,45 +1,30 @@
 package io.peft4j.models.llama;
 
 import io.peft4j.models.ConfigValues;
-import io.peft4j.models.ModelFamily;
-import io.peft4j.models.Network;
-import java.util.List;
-import java.util.Optional;
-import java.util.function.Predicate;
+import io.peft4j.models.decoder.DecoderConfig;
+import io.peft4j.models.decoder.DecoderConfig.Sizes;
+import io.peft4j.models.decoder.DecoderFamily;
+import io.peft4j.models.decoder.DecoderReader;
+import io.peft4j.models.decoder.RopeReader;
 
-/** Llama: {@code LlamaForCausalLM} and {@code LlamaModel}. */
-public final class LlamaFamily implements ModelFamily {
-  static final String PREFIX = "model.";
-  private static final String CAUSAL = "LlamaForCausalLM";
-  private static final String HEADLESS = "LlamaModel";
+/** Llama, and what has its architecture, such as SmolLM2. */
+public final class LlamaFamily extends DecoderFamily {
+  private static final Sizes DEFAULTS =
+      new Sizes(32000, 4096, 11008, 32, 32, 0, 0, 2048, 1e-6);
 
-  @Override
-  public String modelType() {
-    return "llama";
+  /** The family. */
+  public LlamaFamily() {
+    super("llama", "Llama", "Llama");
   }
 
   @Override
-  public List<String> architectures() {
-    return List.of(CAUSAL, HEADLESS);
-  }
-
-  @Override
-  public String headless() {
-    return HEADLESS;
-  }
-
-  @Override
-  public Optional<String> classifier() {
-    return Optional.empty();
-  }
-
-  @Override
-  public String prefix() {
-    return PREFIX;
-  }
-
-  @Override
-  public Network network(ConfigValues config, String architecture, Predicate<String> present) {
-    return new LlamaNetwork(LlamaConfig.read(config), architecture.equals(CAUSAL));
+  protected DecoderConfig read(ConfigValues config) {
+    DecoderConfig.Builder builder = DecoderReader.read(config, modelType(), DEFAULTS);
+    Sizes sizes = builder.sizes();
+    boolean bias = config.flag("attention_bias", false);
+    return builder
+        .biases(bias, bias, config.flag("mlp_bias", false))
+        .rope(new RopeReader(config, sizes.headSize(), sizes.positions()).read())
+        .build();
   }
 }

@@ -1,4 +1,4 @@
-/** The Llama family: what its configuration says, its layers' names, and how it computes. */
+/** The Llama family: what its configuration says of a decoder. */
 @NullMarked
 package io.peft4j.models.llama;
 

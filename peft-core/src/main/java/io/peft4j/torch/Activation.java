@@ -1,0 +1,43 @@
+package io.peft4j.torch;
+
+import ai.djl.ndarray.NDArray;
+
+/** The function between the two layers of a feed-forward network. */
+public enum Activation {
+  /** x / (1 + exp(-x)). */
+  SILU("torch.silu(%s)"),
+  /** x·Φ(x), with Φ computed by the error function. */
+  GELU("torch.gelu(%s)"),
+  /** x·Φ(x), with Φ approximated by a hyperbolic tangent. */
+  GELU_TANH("torch.gelu(%s, approximate=\"tanh\")");
+
+  private final String expression;
+  private final Kernel gated;
+
+  Activation(String expression) {
+    this.expression = expression;
+    gated =
+        Kernel.of("x: Tensor, y: Tensor -> Tensor", "return torch.mul(" + of("x") + ", y)");
+  }
+
+  /**
+   * The function as an expression of a kernel.
+   *
+   * @param x a variable, any shape
+   * @return an expression of the same shape
+   */
+  public String of(String x) {
+    return String.format(expression, x);
+  }
+
+  /**
+   * The function of x, times y.
+   *
+   * @param x float32, any shape
+   * @param y the same shape
+   * @return the same shape
+   */
+  public NDArray gated(NDArray x, NDArray y) {
+    return gated.call(x, y);
+  }
+}
