@@ -154,6 +154,9 @@ public final class RopeReader {
   }
 
   private Rope.Scaling yarn(ConfigValues rope, double theta, int size, int trained) {
+    if (theta == 1) {
+      throw rope.wrong(THETA, "another than 1 with yarn");
+    }
     double factor = rope.positive("factor", (double) positions / trained);
     double inferred =
         rope.has("mscale") && rope.has("mscale_all_dim")
@@ -170,9 +173,6 @@ public final class RopeReader {
     high = Math.min(high, size - 1);
     if (low == high) {
       high += 0.001;
-    }
-    if (!Double.isFinite(low) || !Double.isFinite(high)) {
-      throw rope.wrong(THETA, "another than 1 with yarn");
     }
     return new Rope.Yarn(
         factor, trained, low, high, rope.positive("attention_factor", inferred));
