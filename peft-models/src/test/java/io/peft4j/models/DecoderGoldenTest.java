@@ -28,7 +28,9 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Every decoder and every option of one gives what transformers gives, at all that is no padding. */
+/**
+ * Every decoder and every option of one gives what transformers gives, at all that is no padding.
+ */
 class DecoderGoldenTest {
 
   static List<String> decoders() throws IOException {
@@ -103,7 +105,8 @@ class DecoderGoldenTest {
       // The first row has no padding: its last hidden state is what the classifier sees.
       int score = classifier.layout().parameterIndex("score.weight");
       NDArray weight = weights.weight(score).dense();
-      float[] expected = hidden.get("0, -1").reshape(1, -1).matMul(weight.transpose()).toFloatArray();
+      float[] expected =
+          hidden.get("0, -1").reshape(1, -1).matMul(weight.transpose()).toFloatArray();
       Goldens.assertClose(expected, logits.get("0").toFloatArray(), 1e-5, name);
     }
   }
@@ -140,9 +143,7 @@ class DecoderGoldenTest {
     Map<String, Weight> weights = new HashMap<>();
     try (SafeTensors file = SafeTensors.open(directory.resolve("model.safetensors"))) {
       for (String name : file.names()) {
-        weights.put(
-            name,
-            DenseWeight.owning(Scopes.unmanaged(file.float32(manager, name))));
+        weights.put(name, DenseWeight.owning(Scopes.unmanaged(file.float32(manager, name))));
       }
     }
     try (PretrainedModel model = PretrainedModel.of(config, weights)) {

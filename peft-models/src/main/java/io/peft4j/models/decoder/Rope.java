@@ -25,12 +25,11 @@ public record Rope(double theta, int size, Scaling scaling) {
   private static final String LENGTH = "n = torch.add(torch.max(p), 1)";
 
   /** A way to change frequencies. */
-  public sealed interface Scaling
-      permits None, Linear, Dynamic, Yarn, LlamaThree, LongFactors {
+  public sealed interface Scaling permits None, Linear, Dynamic, Yarn, LlamaThree, LongFactors {
 
     /**
-     * Statements that make f, the frequencies, of i, the numbers 0, 2, 4 and so on in float32, of e,
-     * these divided by the size, and of p, the positions.
+     * Statements that make f, the frequencies, of i, the numbers 0, 2, 4 and so on in float32, of
+     * e, these divided by the size, and of p, the positions.
      *
      * @param theta base of the frequencies
      * @param size how many values of a head are turned
@@ -220,7 +219,11 @@ public record Rope(double theta, int size, Scaling scaling) {
     double factor = rope.scaling.attentionFactor();
     String times = factor == 1 ? "%s" : "torch.mul(%s, " + factor + ")";
     lines.add(
-        "return (" + times.formatted("torch.cos(a)") + ", " + times.formatted("torch.sin(a)") + ")");
+        "return ("
+            + times.formatted("torch.cos(a)")
+            + ", "
+            + times.formatted("torch.sin(a)")
+            + ")");
     return Kernel.of("p: Tensor -> Tuple[Tensor, Tensor]", lines.toArray(String[]::new));
   }
 }

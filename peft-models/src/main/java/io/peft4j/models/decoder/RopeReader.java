@@ -100,7 +100,9 @@ public final class RopeReader {
     refusePartial(rope);
     rope.refuse("truncate");
     double theta =
-        sliding ? config.positive("rope_local_base_freq", 10000) : config.positive(THETA, 1_000_000);
+        sliding
+            ? config.positive("rope_local_base_freq", 10000)
+            : config.positive(THETA, 1_000_000);
     int trained = rope.size(TRAINED, positions);
     return read(rope, kind(rope), rope.positive(THETA, theta), headSize, trained);
   }
@@ -174,8 +176,7 @@ public final class RopeReader {
     if (low == high) {
       high += 0.001;
     }
-    return new Rope.Yarn(
-        factor, trained, low, high, rope.positive("attention_factor", inferred));
+    return new Rope.Yarn(factor, trained, low, high, rope.positive("attention_factor", inferred));
   }
 
   private static double magnitude(double factor, double scale) {

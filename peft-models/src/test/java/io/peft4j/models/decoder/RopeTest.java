@@ -28,8 +28,7 @@ class RopeTest {
 
   private static RopeReader reader(ObjectNode config) {
     int hidden = config.get("hidden_size").intValue();
-    int head =
-        config.path("head_dim").asInt(hidden / config.get("num_attention_heads").intValue());
+    int head = config.path("head_dim").asInt(hidden / config.get("num_attention_heads").intValue());
     int positions = config.get("max_position_embeddings").intValue();
     return new RopeReader(new ConfigValues(config, "test"), head, positions);
   }
@@ -51,7 +50,13 @@ class RopeTest {
 
   @ParameterizedTest
   @ValueSource(
-      strings = {"llama-linear", "llama-dynamic", "llama-yarn", "llama-yarn-mscale", "llama-llama3"})
+      strings = {
+        "llama-linear",
+        "llama-dynamic",
+        "llama-yarn",
+        "llama-yarn-mscale",
+        "llama-llama3"
+      })
   void anglesAreTransformers(String model) {
     agree(model, "", reader(config(model)).read());
   }
