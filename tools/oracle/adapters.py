@@ -170,6 +170,18 @@ CASES = [
     # Heads with an output for each token.
     *(case("lora", base=base, target_modules=["query", "value"])
       for base in ("bert-tokens", "bert-answers", "roberta-tokens", "roberta-answers")),
+
+    # Decoders of other families: where targets are left out, they are the family's.
+    *(case("defaults", base=base, task_type="CAUSAL_LM") for base in ("mistral", "qwen2", "qwen3", "gemma2")),
+    case("all-linear", base="qwen3", task_type="CAUSAL_LM", target_modules="all-linear"),
+    case("lora", base="phi3", task_type="CAUSAL_LM", target_modules=["qkv_proj", "gate_up_proj", "o_proj"],
+         note="joined projections are adapted as one layer"),
+    case("norms", base="gemma3", task_type="CAUSAL_LM", target_modules=["q_proj", "down_proj"],
+         modules_to_save=["q_norm", "post_feedforward_layernorm"],
+         note="norms that multiply by 1 + weight are saved as they are stored"),
+    case("embedding", base="gemma3", task_type="CAUSAL_LM", target_modules=["embed_tokens", "v_proj"],
+         note="the embedding's scale is a factor on the adapter's part too"),
+    case("lora", base="llama-classifier", task_type="SEQ_CLS", target_modules=ATTENTION),
 ]
 
 

@@ -1,8 +1,9 @@
 """The decoders among golden/models: each family, and each option that changes the arithmetic of one."""
 
+import torch
 import transformers
 
-from common import inputs
+from common import inputs, load_base, write_tensors
 
 TINY = dict(vocab_size=48, hidden_size=16, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
             intermediate_size=24, max_position_embeddings=64, rms_norm_eps=1e-5, pad_token_id=0, bos_token_id=1,
@@ -102,3 +103,15 @@ def batches(name):
         return {"left": left, **alone}
     positions = left["attention_mask"].cumsum(-1) + 2
     return {"left": left, "positions": {**left, "position_ids": positions}, **alone}
+
+
+@torch.no_grad()
+def write_angles(name, folder):
+    """Cosines and sines, first halves, by the model's own module; of Gemma 3 for both kinds of layers."""
+    positions = torch.tensor([[0, 1, 2, 5, 10], [3, 7, 4, 0, 9]])
+    tensors = {"position_ids": positions}
+    for kind in ("full_attention", "sliding_attention") if name.startswith("gemma3") else ("",):
+        rotary = load_base(name).get_submodule("model.rotary_emb" if not name.endswith("-base") else "rotary_emb")
+        for key, table in zip(("cos", "sin"), rotary(torch.zeros(1), positions, *filter(None, [kind]))):
+            tensors[".".join(filter(None, [kind, key]))] = table[..., :table.shape[-1] // 2]
+    write_tensors(folder / "angles.safetensors", tensors)

@@ -16,8 +16,7 @@ public enum Activation {
 
   Activation(String expression) {
     this.expression = expression;
-    gated =
-        Kernel.of("x: Tensor, y: Tensor -> Tensor", "return torch.mul(" + of("x") + ", y)");
+    gated = Kernel.of("x: Tensor, y: Tensor -> Tensor", "return torch.mul(" + of("x") + ", y)");
   }
 
   /**

@@ -215,8 +215,7 @@ class AttentionTest {
               .toType(DataType.FLOAT32, false);
       NDArray query = manager.create(q, new Shape(1, 2, size));
       NDList tables = new NDList(angle.cos(), angle.sin());
-      float[] result =
-          new Rotary(size, turned).rotate(query, query, tables).get(1).toFloatArray();
+      float[] result = new Rotary(size, turned).rotate(query, query, tables).get(1).toFloatArray();
       for (int place = 0; place < 2; place++) {
         for (int i = 0; i < half; i++) {
           double by = angles[place * half + i];

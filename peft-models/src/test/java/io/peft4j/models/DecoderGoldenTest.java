@@ -12,6 +12,7 @@ import ai.djl.ndarray.types.Shape;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.nn.DenseWeight;
 import io.peft4j.nn.Weight;
+import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.state.SafeTensors;
 import io.peft4j.torch.Scopes;
 import java.io.IOException;
@@ -25,8 +26,11 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
-/** Every decoder and every option of one gives what transformers gives, at all that is no padding. */
+/**
+ * Every decoder and every option of one gives what transformers gives, at all that is no padding.
+ */
 class DecoderGoldenTest {
 
   static List<String> decoders() throws IOException {
@@ -82,6 +86,31 @@ class DecoderGoldenTest {
     assertTrue(decoders().size() >= 25, decoders().toString());
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"llama-gelu", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3"})
+  void aCheckpointTakesANewHeadOrNone(String name) {
+    Path directory = Goldens.directory(name);
+    LoadOptions classes = LoadOptions.builder().classifier(5).build();
+    try (NDManager manager = NDManager.newBaseManager("PyTorch");
+        PretrainedModel classifier = PretrainedModel.load(directory, classes);
+        PretrainedModel headless =
+            PretrainedModel.load(directory, LoadOptions.builder().headless().build());
+        WeightSnapshot weights = classifier.weights().lease()) {
+      NDList inputs = Goldens.inputs(manager, directory.resolve("io.safetensors"));
+      NDArray logits = classifier.forward(inputs).singletonOrThrow();
+      assertEquals(new Shape(3, 5), logits.getShape());
+      assertEquals(List.of("score"), List.copyOf(classifier.layout().heads()));
+      NDArray hidden = headless.forward(inputs).singletonOrThrow();
+      assertEquals("last_hidden_state", hidden.getName());
+      // The first row has no padding: its last hidden state is what the classifier sees.
+      int score = classifier.layout().parameterIndex("score.weight");
+      NDArray weight = weights.weight(score).dense();
+      float[] expected =
+          hidden.get("0, -1").reshape(1, -1).matMul(weight.transpose()).toFloatArray();
+      Goldens.assertClose(expected, logits.get("0").toFloatArray(), 1e-5, name);
+    }
+  }
+
   @Test
   void aClassifierFindsTheEndByThePaddingToken() {
     Path directory = Goldens.directory("llama-classifier");
@@ -114,9 +143,7 @@ class DecoderGoldenTest {
     Map<String, Weight> weights = new HashMap<>();
     try (SafeTensors file = SafeTensors.open(directory.resolve("model.safetensors"))) {
       for (String name : file.names()) {
-        weights.put(
-            name,
-            DenseWeight.owning(Scopes.unmanaged(file.float32(manager, name))));
+        weights.put(name, DenseWeight.owning(Scopes.unmanaged(file.float32(manager, name))));
       }
     }
     try (PretrainedModel model = PretrainedModel.of(config, weights)) {

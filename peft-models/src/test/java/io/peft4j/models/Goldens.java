@@ -36,7 +36,8 @@ final class Goldens {
   static NDList inputs(NDManager manager, Path file) {
     NDList inputs = new NDList();
     try (SafeTensors io = SafeTensors.open(file)) {
-      for (String name : new String[] {"input_ids", "attention_mask", "token_type_ids", "position_ids"}) {
+      for (String name :
+          new String[] {"input_ids", "attention_mask", "token_type_ids", "position_ids"}) {
         if (io.contains(name)) {
           NDArray array = io.array(manager, name);
           array.setName(name);

@@ -3,6 +3,7 @@ package io.peft4j.models.decoder;
 import io.peft4j.torch.Activation;
 import io.peft4j.torch.Attention;
 import io.peft4j.torch.Rotary;
+import java.util.Collections;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -158,7 +159,7 @@ public final class DecoderConfig {
     Builder(String modelType, Sizes sizes) {
       this.modelType = modelType;
       this.sizes = sizes;
-      windows = java.util.Collections.nCopies(sizes.layers(), 0);
+      windows = Collections.nCopies(sizes.layers(), 0);
       ropes = List.of();
     }
 
@@ -189,7 +190,7 @@ public final class DecoderConfig {
      * @return this
      */
     public Builder rope(Rope rope) {
-      return ropes(java.util.Collections.nCopies(sizes.layers(), rope));
+      return ropes(Collections.nCopies(sizes.layers(), rope));
     }
 
     /**

@@ -77,7 +77,9 @@ public abstract class DecoderFamily implements ModelFamily {
     }
     return new DecoderNetwork(
         read,
-        architecture.equals(causal) ? DecoderNetwork.Task.TOKENS : DecoderNetwork.Task.HIDDEN_STATES,
+        architecture.equals(causal)
+            ? DecoderNetwork.Task.TOKENS
+            : DecoderNetwork.Task.HIDDEN_STATES,
         0);
   }
 }

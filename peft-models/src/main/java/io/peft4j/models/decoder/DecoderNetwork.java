@@ -19,6 +19,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -75,8 +76,7 @@ final class DecoderNetwork implements Network {
     head = task.head == null ? null : new Linear(layout, task.head);
   }
 
-  private static ModelLayout layout(
-      DecoderConfig config, String prefix, Task task, int labels) {
+  private static ModelLayout layout(DecoderConfig config, String prefix, Task task, int labels) {
     ModelLayout.Builder layout = ModelLayout.builder(config.modelType());
     String embedding = prefix + "embed_tokens";
     int vocabulary = config.sizes().vocabulary();
@@ -132,7 +132,7 @@ final class DecoderNetwork implements Network {
     for (int i = 0; i < layers.size(); i++) {
       DecoderLayer layer = layers.get(i);
       NDArray input = x;
-      NDList turns = java.util.Objects.requireNonNull(rotations.get(config.ropes().get(i)));
+      NDList turns = Objects.requireNonNull(rotations.get(config.ropes().get(i)));
       FusedLayer.Prepared prepared = fusable ? layer.fused().prepare(pass) : null;
       x =
           prepared == null

@@ -6,7 +6,9 @@ import io.peft4j.torch.Activation;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
+import java.util.function.IntPredicate;
 import java.util.stream.IntStream;
 
 /** Reads what the configurations of all families have in common. */
@@ -36,8 +38,7 @@ public final class DecoderReader {
    * @throws io.peft4j.InvalidConfigException if a value is wrong or asks for what is not
    *     implemented
    */
-  public static DecoderConfig.Builder read(
-      ConfigValues config, String modelType, Sizes defaults) {
+  public static DecoderConfig.Builder read(ConfigValues config, String modelType, Sizes defaults) {
     config.refuse("is_encoder_decoder", "add_cross_attention", "pruned_heads");
     DecoderConfig.Builder builder = new DecoderConfig.Builder(modelType, sizes(config, defaults));
     builder.activation(activation(config, "hidden_act", "silu"));
@@ -90,7 +91,7 @@ public final class DecoderReader {
    */
   public static Activation activation(ConfigValues config, String key, String absent) {
     String name = config.choice(key, absent, ACTIVATIONS.keySet());
-    return java.util.Objects.requireNonNull(ACTIVATIONS.get(name));
+    return Objects.requireNonNull(ACTIVATIONS.get(name));
   }
 
   /**
@@ -131,10 +132,11 @@ public final class DecoderReader {
    * @throws io.peft4j.InvalidConfigException if types are neither {@code full_attention} nor {@code
    *     sliding_attention}, or not one for each layer
    */
-  public static List<Boolean> sliding(
-      ConfigValues config, int layers, java.util.function.IntPredicate rule) {
+  public static List<Boolean> sliding(ConfigValues config, int layers, IntPredicate rule) {
     return config.has(TYPES)
-        ? config.choices(TYPES, layers, Set.of(FULL, SLIDING)).stream().map(SLIDING::equals).toList()
+        ? config.choices(TYPES, layers, Set.of(FULL, SLIDING)).stream()
+            .map(SLIDING::equals)
+            .toList()
         : IntStream.range(0, layers).mapToObj(rule::test).toList();
   }
 

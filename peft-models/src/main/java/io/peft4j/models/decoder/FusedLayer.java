@@ -157,7 +157,11 @@ final class FusedLayer {
     int size = config.intermediate();
     lines.add("u0 = " + slice("gu", 0, size));
     lines.add(
-        "u1 = torch.mul(" + config.activation().of("u0") + ", " + slice("gu", size, 2 * size) + ")");
+        "u1 = torch.mul("
+            + config.activation().of("u0")
+            + ", "
+            + slice("gu", size, 2 * size)
+            + ")");
     lines.addAll(variant.forms.get(3).statements(products[3], "u1", "dn"));
     lines.add("return torch.add(x1, " + (outer ? norm(config, "dn", "no") : "dn") + ")");
     String signature =
@@ -175,7 +179,11 @@ final class FusedLayer {
       lines.add("zq = " + slice("z", 0, heads));
       lines.add("zk = " + slice("z", heads, heads + keys));
       lines.add(
-          "zt = torch.cat([" + norm(config, "zq", "nq") + ", " + norm(config, "zk", "nk") + "], 2)");
+          "zt = torch.cat(["
+              + norm(config, "zq", "nq")
+              + ", "
+              + norm(config, "zk", "nk")
+              + "], 2)");
     } else {
       lines.add("zt = " + slice("z", 0, heads + keys));
     }

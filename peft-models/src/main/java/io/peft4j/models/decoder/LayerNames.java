@@ -1,6 +1,7 @@
 package io.peft4j.models.decoder;
 
 import io.peft4j.target.ModelLayout;
+import java.util.Arrays;
 import java.util.List;
 
 /** The paths and shapes of a layer's parts, as transformers has them. */
@@ -102,10 +103,9 @@ record LayerNames(String path, LayerConfig config) {
         attentionOutput(), config.querySize(), config.hidden(), config.options().outputBias());
   }
 
-  private void describe(
-      ModelLayout.Builder layout, List<String> paths, int[] sizes, boolean bias) {
+  private void describe(ModelLayout.Builder layout, List<String> paths, int[] sizes, boolean bias) {
     for (int i = 0; i < paths.size(); i++) {
-      long out = paths.size() == 1 ? java.util.Arrays.stream(sizes).asLongStream().sum() : sizes[i];
+      long out = paths.size() == 1 ? Arrays.stream(sizes).asLongStream().sum() : sizes[i];
       layout.linear(paths.get(i), config.hidden(), out, bias);
     }
   }

@@ -21,13 +21,15 @@ import java.util.concurrent.ConcurrentHashMap;
 public record Rope(double theta, int size, Scaling scaling) {
   private static final Map<Rope, Kernel> TABLES = new ConcurrentHashMap<>();
 
+  /** How many positions the longest row of a pass has. */
+  private static final String LENGTH = "n = torch.add(torch.max(p), 1)";
+
   /** A way to change frequencies. */
-  public sealed interface Scaling
-      permits None, Linear, Dynamic, Yarn, LlamaThree, LongFactors {
+  public sealed interface Scaling permits None, Linear, Dynamic, Yarn, LlamaThree, LongFactors {
 
     /**
-     * Statements that make f, the frequencies, of e, the exponents 2i / size, and of n, a scalar
-     * that is one more than the largest position.
+     * Statements that make f, the frequencies, of i, the numbers 0, 2, 4 and so on in float32, of
+     * e, these divided by the size, and of p, the positions.
      *
      * @param theta base of the frequencies
      * @param size how many values of a head are turned
@@ -93,6 +95,7 @@ public record Rope(double theta, int size, Scaling scaling) {
       double power = size / (size - 2.0);
       double least = theta * Math.pow(factor * trained / trained - (factor - 1), power);
       return List.of(
+          LENGTH,
           "g0 = torch.sub(torch.div(torch.mul(n, %s), %s), %s)"
               .formatted(factor, trained, factor - 1),
           "g1 = torch.mul(torch.pow(g0, " + power + "), " + theta + ")",
@@ -180,6 +183,7 @@ public record Rope(double theta, int size, Scaling scaling) {
     @Override
     public List<String> statements(double theta, int size) {
       return List.of(
+          LENGTH,
           "g0 = torch.where(torch.gt(n, %s), %s, %s)"
               .formatted(trained, constant(longFactors), constant(shortFactors)),
           "f = torch.reciprocal(torch.mul(g0, torch.pow(" + theta + ", e)))");
@@ -210,13 +214,16 @@ public record Rope(double theta, int size, Scaling scaling) {
         "i = torch.to(torch.arange(0, %s, 2, dtype=None, layout=None, device=ops.prim.device(p)), 6)"
             .formatted(rope.size));
     lines.add("e = torch.div(i, " + rope.size + ")");
-    lines.add("n = torch.add(torch.max(p), 1)");
     lines.addAll(rope.scaling.statements(rope.theta, rope.size));
     lines.add("a = torch.unsqueeze(torch.mul(torch.unsqueeze(torch.to(p, 6), -1), f), 2)");
     double factor = rope.scaling.attentionFactor();
     String times = factor == 1 ? "%s" : "torch.mul(%s, " + factor + ")";
     lines.add(
-        "return (" + times.formatted("torch.cos(a)") + ", " + times.formatted("torch.sin(a)") + ")");
+        "return ("
+            + times.formatted("torch.cos(a)")
+            + ", "
+            + times.formatted("torch.sin(a)")
+            + ")");
     return Kernel.of("p: Tensor -> Tuple[Tensor, Tensor]", lines.toArray(String[]::new));
   }
 }

@@ -100,7 +100,9 @@ public final class RopeReader {
     refusePartial(rope);
     rope.refuse("truncate");
     double theta =
-        sliding ? config.positive("rope_local_base_freq", 10000) : config.positive(THETA, 1_000_000);
+        sliding
+            ? config.positive("rope_local_base_freq", 10000)
+            : config.positive(THETA, 1_000_000);
     int trained = rope.size(TRAINED, positions);
     return read(rope, kind(rope), rope.positive(THETA, theta), headSize, trained);
   }
@@ -154,6 +156,9 @@ public final class RopeReader {
   }
 
   private Rope.Scaling yarn(ConfigValues rope, double theta, int size, int trained) {
+    if (theta == 1) {
+      throw rope.wrong(THETA, "another than 1 with yarn");
+    }
     double factor = rope.positive("factor", (double) positions / trained);
     double inferred =
         rope.has("mscale") && rope.has("mscale_all_dim")
@@ -171,11 +176,7 @@ public final class RopeReader {
     if (low == high) {
       high += 0.001;
     }
-    if (!Double.isFinite(low) || !Double.isFinite(high)) {
-      throw rope.wrong(THETA, "another than 1 with yarn");
-    }
-    return new Rope.Yarn(
-        factor, trained, low, high, rope.positive("attention_factor", inferred));
+    return new Rope.Yarn(factor, trained, low, high, rope.positive("attention_factor", inferred));
   }
 
   private static double magnitude(double factor, double scale) {

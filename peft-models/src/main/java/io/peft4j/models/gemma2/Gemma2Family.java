@@ -29,8 +29,7 @@ public final class Gemma2Family extends DecoderFamily {
       builder.padding(0);
     }
     boolean bias = config.flag("attention_bias", false);
-    List<Boolean> sliding =
-        DecoderReader.sliding(config, sizes.layers(), layer -> layer % 2 == 0);
+    List<Boolean> sliding = DecoderReader.sliding(config, sizes.layers(), layer -> layer % 2 == 0);
     double scale = Math.pow(config.positive("query_pre_attn_scalar", 256), -0.5);
     return builder
         .gemma()

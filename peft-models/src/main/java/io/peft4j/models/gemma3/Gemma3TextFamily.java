@@ -14,8 +14,7 @@ import java.util.List;
  * but does not compute them.
  */
 public final class Gemma3TextFamily extends DecoderFamily {
-  private static final Sizes DEFAULTS =
-      new Sizes(262208, 2304, 9216, 26, 8, 4, 256, 131072, 1e-6);
+  private static final Sizes DEFAULTS = new Sizes(262208, 2304, 9216, 26, 8, 4, 256, 131072, 1e-6);
 
   /** The family. */
   public Gemma3TextFamily() {

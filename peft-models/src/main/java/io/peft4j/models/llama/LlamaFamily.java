@@ -9,8 +9,7 @@ import io.peft4j.models.decoder.RopeReader;
 
 /** Llama, and what has its architecture, such as SmolLM2. */
 public final class LlamaFamily extends DecoderFamily {
-  private static final Sizes DEFAULTS =
-      new Sizes(32000, 4096, 11008, 32, 32, 0, 0, 2048, 1e-6);
+  private static final Sizes DEFAULTS = new Sizes(32000, 4096, 11008, 32, 32, 0, 0, 2048, 1e-6);
 
   /** The family. */
   public LlamaFamily() {

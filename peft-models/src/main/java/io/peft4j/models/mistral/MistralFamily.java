@@ -9,8 +9,7 @@ import io.peft4j.models.decoder.RopeReader;
 
 /** Mistral: a window in all layers, unless {@code sliding_window} is null. */
 public final class MistralFamily extends DecoderFamily {
-  private static final Sizes DEFAULTS =
-      new Sizes(32000, 4096, 14336, 32, 32, 8, 0, 131072, 1e-6);
+  private static final Sizes DEFAULTS = new Sizes(32000, 4096, 14336, 32, 32, 8, 0, 131072, 1e-6);
 
   /** The family. */
   public MistralFamily() {

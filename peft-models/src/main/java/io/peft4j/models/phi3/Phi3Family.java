@@ -9,8 +9,7 @@ import io.peft4j.models.decoder.RopeReader;
 
 /** Phi-3, 3.5 and 4: joined projections, dropout before the residual stream, long factors. */
 public final class Phi3Family extends DecoderFamily {
-  private static final Sizes DEFAULTS =
-      new Sizes(32064, 3072, 8192, 32, 32, 0, 0, 4096, 1e-5);
+  private static final Sizes DEFAULTS = new Sizes(32064, 3072, 8192, 32, 32, 0, 0, 4096, 1e-5);
   private static final int TRAINED = 4096;
   private static final int PADDING = 32000;
 

@@ -9,8 +9,7 @@ import io.peft4j.models.decoder.RopeReader;
 
 /** Qwen 2 and 2.5: queries, keys and values always have a bias. */
 public final class Qwen2Family extends DecoderFamily {
-  private static final Sizes DEFAULTS =
-      new Sizes(151936, 4096, 22016, 32, 32, 32, 0, 32768, 1e-6);
+  private static final Sizes DEFAULTS = new Sizes(151936, 4096, 22016, 32, 32, 32, 0, 32768, 1e-6);
 
   /** The family. */
   public Qwen2Family() {
