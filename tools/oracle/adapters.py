@@ -173,6 +173,11 @@ CASES = [
 
     # Decoders of other families: where targets are left out, they are the family's.
     *(case("defaults", base=base, task_type="CAUSAL_LM") for base in ("mistral", "qwen2", "qwen3", "gemma2")),
+    case("defaults", base="gpt2", task_type="CAUSAL_LM", note="Conv1D: weights are stored as [in, out]"),
+    case("dora", base="gpt2", task_type="CAUSAL_LM", use_dora=True, target_modules=["c_attn", "c_proj"],
+         fan_in_fan_out=True),
+    case("all-linear", base="gpt2", task_type="CAUSAL_LM", target_modules="all-linear", fan_in_fan_out=True,
+         bias="all"),
     case("all-linear", base="qwen3", task_type="CAUSAL_LM", target_modules="all-linear"),
     case("lora", base="phi3", task_type="CAUSAL_LM", target_modules=["qkv_proj", "gate_up_proj", "o_proj"],
          note="joined projections are adapted as one layer"),

@@ -48,6 +48,12 @@ def gemma3(kind=transformers.Gemma3ForCausalLM, **more):
     return kind, transformers.Gemma3TextConfig(**{**GEMMA, "sliding_window_pattern": 2, **more}), {}
 
 
+def gpt2(kind=transformers.GPT2LMHeadModel, **more):
+    config = transformers.GPT2Config(**{**dict(vocab_size=48, n_embd=16, n_layer=2, n_head=4, n_positions=64,
+                                               pad_token_id=0, bos_token_id=1, eos_token_id=2), **more})
+    return kind, config, {}
+
+
 LONG = dict(rope_type="longrope", short_factor=[1.0, 1.5], long_factor=[2.0, 5.0])
 
 MODELS = {
@@ -92,6 +98,11 @@ MODELS = {
         full_attention=dict(rope_type="linear", factor=8.0, rope_theta=500.0),
         sliding_attention=dict(rope_type="default", rope_theta=20.0))),
     "gemma3-classifier": gemma3(transformers.Gemma3TextForSequenceClassification, num_labels=3),
+    "gpt2": gpt2(),
+    "gpt2-options": gpt2(scale_attn_by_inverse_layer_idx=True, scale_attn_weights=False, n_inner=24,
+                         activation_function="relu", tie_word_embeddings=False),
+    "gpt2-base": gpt2(transformers.GPT2Model, n_layer=1),
+    "gpt2-classifier": gpt2(transformers.GPT2ForSequenceClassification, n_layer=1, num_labels=3),
 }
 
 

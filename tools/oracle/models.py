@@ -74,7 +74,8 @@ def main():
             for suffix, batch in decoders.batches(name).items():
                 # A base of its own each time: with dynamic angles transformers keeps those of the longest text so far.
                 write_io(load_base(name), folder / f"io_{suffix}.safetensors", batch)
-            if config.rope_parameters.get("rope_type") != "default" and not name.endswith("classifier"):
+            rope = getattr(config, "rope_parameters", {"rope_type": "default"})
+            if rope.get("rope_type") != "default" and not name.endswith("classifier"):
                 decoders.write_angles(name, folder)
         elif name.startswith("llama") or name.endswith(("-tokens", "-answers")):
             write_io(model, folder / "io_left.safetensors", inputs(name, left=True))

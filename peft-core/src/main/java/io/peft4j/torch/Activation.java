@@ -9,13 +9,17 @@ public enum Activation {
   /** x·Φ(x), with Φ computed by the error function. */
   GELU("torch.gelu(%s)"),
   /** x·Φ(x), with Φ approximated by a hyperbolic tangent. */
-  GELU_TANH("torch.gelu(%s, approximate=\"tanh\")");
+  GELU_TANH("torch.gelu(%s, approximate=\"tanh\")"),
+  /** The positive part of x. */
+  RELU("torch.relu(%s)");
 
   private final String expression;
+  private final Kernel plain;
   private final Kernel gated;
 
   Activation(String expression) {
     this.expression = expression;
+    plain = Kernel.of("x: Tensor -> Tensor", "return " + of("x"));
     gated = Kernel.of("x: Tensor, y: Tensor -> Tensor", "return torch.mul(" + of("x") + ", y)");
   }
 
@@ -27,6 +31,16 @@ public enum Activation {
    */
   public String of(String x) {
     return String.format(expression, x);
+  }
+
+  /**
+   * The function of x.
+   *
+   * @param x float32, any shape
+   * @return the same shape
+   */
+  public NDArray apply(NDArray x) {
+    return plain.call(x);
   }
 
   /**

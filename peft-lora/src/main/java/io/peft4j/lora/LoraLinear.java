@@ -70,7 +70,7 @@ final class LoraLinear implements LayerAdapter {
       // With dropout the base's part is that of the dropped input too, as in PEFT.
       NDArray base =
           dropped
-              ? call.weight().linear(x, null)
+              ? (transposed ? Ops.linear(x, weight, null) : call.weight().linear(x, null))
               : call.bias() == null ? call.baseOutput() : call.baseOutput().sub(call.bias());
       y = output.add(Dora.effect(base, x, ratio, factors, call.strength()));
     }

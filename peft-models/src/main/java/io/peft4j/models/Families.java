@@ -3,6 +3,7 @@ package io.peft4j.models;
 import io.peft4j.models.bert.BertFamily;
 import io.peft4j.models.gemma2.Gemma2Family;
 import io.peft4j.models.gemma3.Gemma3TextFamily;
+import io.peft4j.models.gpt2.Gpt2Family;
 import io.peft4j.models.llama.LlamaFamily;
 import io.peft4j.models.mistral.MistralFamily;
 import io.peft4j.models.phi3.Phi3Family;
@@ -17,6 +18,7 @@ final class Families {
       List.of(
           new BertFamily(), //
           new RobertaFamily(),
+          new Gpt2Family(),
           new LlamaFamily(),
           new MistralFamily(),
           new Qwen2Family(),

@@ -73,13 +73,9 @@ public abstract class DecoderFamily implements ModelFamily {
       ConfigValues config, String architecture, Predicate<String> present) {
     DecoderConfig read = read(config);
     if (architecture.equals(classifier)) {
-      return new DecoderNetwork(read, DecoderNetwork.Task.CLASSES, config.labels());
+      return new DecoderNetwork(read, DecoderTask.SEQUENCE_CLASSIFICATION, config.labels());
     }
     return new DecoderNetwork(
-        read,
-        architecture.equals(causal)
-            ? DecoderNetwork.Task.TOKENS
-            : DecoderNetwork.Task.HIDDEN_STATES,
-        0);
+        read, architecture.equals(causal) ? DecoderTask.NEXT_TOKEN : DecoderTask.HIDDEN_STATES, 0);
   }
 }

@@ -23,7 +23,8 @@ public final class DecoderReader {
           "silu", Activation.SILU,
           "gelu", Activation.GELU,
           "gelu_new", Activation.GELU_TANH,
-          "gelu_pytorch_tanh", Activation.GELU_TANH);
+          "gelu_pytorch_tanh", Activation.GELU_TANH,
+          "relu", Activation.RELU);
 
   private DecoderReader() {}
 

@@ -1,0 +1,142 @@
+package io.peft4j.models.decoder;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.types.Shape;
+import io.peft4j.models.InvalidInputException;
+import io.peft4j.models.ModelInputs;
+import io.peft4j.nn.Linear;
+import io.peft4j.nn.Pass;
+import io.peft4j.target.ModelLayout;
+import io.peft4j.torch.Kernel;
+import io.peft4j.torch.Ops;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a decoder ends with: {@code lm_head} with {@code logits} [batch, length, vocabulary]; {@code
+ * score} with {@code logits} [batch, labels], taken at the last token of each row that is not
+ * padding; or nothing. Holds no arrays.
+ */
+public final class DecoderHead {
+  private static final String LOGITS = "lm_head";
+  private static final String SCORE = "score";
+  private static final Kernel ROWS =
+      Kernel.of(
+          "x: Tensor, i: Tensor -> Tensor",
+          "return torch.index_select(torch.flatten(x, 0, 1), 0, i)");
+
+  private final HeadConfig config;
+  private final int vocabulary;
+  private final int hidden;
+  private final @Nullable Linear linear;
+
+  /**
+   * The head of a model.
+   *
+   * @param layout the model's layout, to which {@link #describe} has added the head
+   * @param config what the configuration says about it
+   * @param vocabulary number of tokens
+   * @param hidden size of a hidden state
+   */
+  public DecoderHead(ModelLayout layout, HeadConfig config, int vocabulary, int hidden) {
+    this.config = config;
+    this.vocabulary = vocabulary;
+    this.hidden = hidden;
+    linear =
+        switch (config.task()) {
+          case NEXT_TOKEN -> new Linear(layout, LOGITS);
+          case SEQUENCE_CLASSIFICATION -> new Linear(layout, SCORE);
+          case HIDDEN_STATES -> null;
+        };
+  }
+
+  /**
+   * Adds the head to a layout.
+   *
+   * @param layout the layout, with the embedding
+   * @param config what the configuration says about the head
+   * @param vocabulary number of tokens
+   * @param hidden size of a hidden state
+   * @param embedding the path of the embedding
+   */
+  public static void describe(
+      ModelLayout.Builder layout, HeadConfig config, int vocabulary, int hidden, String embedding) {
+    switch (config.task()) {
+      case NEXT_TOKEN -> {
+        if (config.tied()) {
+          layout.tiedLinear(LOGITS, hidden, vocabulary, embedding + ".weight");
+        } else {
+          layout.linear(LOGITS, hidden, vocabulary, false);
+        }
+        layout.outputLayer(LOGITS);
+      }
+      case SEQUENCE_CLASSIFICATION -> {
+        layout.linear(SCORE, hidden, config.labels(), false);
+        layout.head(SCORE);
+      }
+      case HIDDEN_STATES -> {}
+    }
+  }
+
+  /**
+   * Computes the outputs.
+   *
+   * @param pass weights and adapters
+   * @param states the hidden states, normalised, float32 [batch, length, hidden]
+   * @param inputs the inputs of the pass
+   * @return the named output
+   * @throws InvalidInputException if several rows are to be classified and there is no token for
+   *     padding
+   */
+  public NDList forward(Pass pass, NDArray states, ModelInputs inputs) {
+    NDArray output = states;
+    if (linear != null) {
+      boolean classifies = config.task() == DecoderTask.SEQUENCE_CLASSIFICATION;
+      output = linear.forward(pass, classifies ? last(states, inputs) : states);
+      if (config.softcap() > 0 && !classifies) {
+        output = Ops.softcap(output, config.softcap());
+      }
+    }
+    output.setName(linear == null ? "last_hidden_state" : "logits");
+    return new NDList(output);
+  }
+
+  /** The states of the rightmost tokens that are not padding. */
+  private NDArray last(NDArray states, ModelInputs inputs) {
+    int batch = Math.toIntExact(inputs.batch());
+    int length = Math.toIntExact(inputs.length());
+    if (config.padding() < 0 && batch > 1) {
+      throw new InvalidInputException(
+          "the configuration names no pad_token_id, without which only one row can be classified"
+              + " at a time; given were "
+              + batch);
+    }
+    long[] ids = inputs.idValues();
+    long[] places = new long[batch];
+    for (int row = 0; row < batch; row++) {
+      int place = length - 1;
+      while (place > 0 && ids[row * length + place] == config.padding()) {
+        place--;
+      }
+      places[row] = (long) row * length + place;
+    }
+    return ROWS.call(states, Ops.engineOwned(inputs.manager().create(places)));
+  }
+
+  /**
+   * The shapes of the outputs.
+   *
+   * @param batch number of rows
+   * @param length tokens in a row
+   * @return the shape of the output
+   */
+  public Shape[] outputShapes(long batch, long length) {
+    return new Shape[] {
+      switch (config.task()) {
+        case NEXT_TOKEN -> new Shape(batch, length, vocabulary);
+        case SEQUENCE_CLASSIFICATION -> new Shape(batch, config.labels());
+        case HIDDEN_STATES -> new Shape(batch, length, hidden);
+      }
+    };
+  }
+}

@@ -1,0 +1,53 @@
+package io.peft4j.models.gpt2;
+
+import io.peft4j.models.ConfigValues;
+import io.peft4j.models.ModelFamily;
+import io.peft4j.models.Network;
+import io.peft4j.models.decoder.DecoderTask;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Predicate;
+
+/** GPT-2: {@code GPT2LMHeadModel}, {@code GPT2Model} and {@code GPT2ForSequenceClassification}. */
+public final class Gpt2Family implements ModelFamily {
+  static final String PREFIX = "transformer.";
+  private static final String CAUSAL = "GPT2LMHeadModel";
+  private static final String HEADLESS = "GPT2Model";
+  private static final String CLASSIFIER = "GPT2ForSequenceClassification";
+
+  @Override
+  public String modelType() {
+    return "gpt2";
+  }
+
+  @Override
+  public List<String> architectures() {
+    return List.of(CAUSAL, HEADLESS, CLASSIFIER);
+  }
+
+  @Override
+  public String headless() {
+    return HEADLESS;
+  }
+
+  @Override
+  public Optional<String> classifier() {
+    return Optional.of(CLASSIFIER);
+  }
+
+  @Override
+  public String prefix() {
+    return PREFIX;
+  }
+
+  @Override
+  public Network network(ConfigValues config, String architecture, Predicate<String> present) {
+    DecoderTask task =
+        switch (architecture) {
+          case CAUSAL -> DecoderTask.NEXT_TOKEN;
+          case HEADLESS -> DecoderTask.HIDDEN_STATES;
+          default -> DecoderTask.SEQUENCE_CLASSIFICATION;
+        };
+    return new Gpt2Network(Gpt2Config.read(config, task));
+  }
+}

@@ -1,0 +1,104 @@
+package io.peft4j.models.gpt2;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.types.Shape;
+import io.peft4j.models.CausalContext;
+import io.peft4j.models.ModelInputs;
+import io.peft4j.models.Network;
+import io.peft4j.models.decoder.DecoderHead;
+import io.peft4j.models.decoder.DecoderTask;
+import io.peft4j.nn.Embedding;
+import io.peft4j.nn.LayerNorm;
+import io.peft4j.nn.Pass;
+import io.peft4j.target.ModelLayout;
+import io.peft4j.torch.Ops;
+import io.peft4j.torch.Scopes;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * GPT-2 with or without a head. Positions are learned; they count from 0 at the first token or
+ * padding of a row unless others are given.
+ */
+final class Gpt2Network implements Network {
+  private final Gpt2Config config;
+  private final ModelLayout layout;
+  private final Embedding tokens;
+  private final Embedding places;
+  private final List<Gpt2Layer> layers = new ArrayList<>();
+  private final LayerNorm norm;
+  private final DecoderHead head;
+
+  Gpt2Network(Gpt2Config config) {
+    this.config = config;
+    String prefix = config.head().task() == DecoderTask.HIDDEN_STATES ? "" : Gpt2Family.PREFIX;
+    layout = layout(config, prefix);
+    tokens = new Embedding(layout, prefix + "wte");
+    places = new Embedding(layout, prefix + "wpe");
+    for (int i = 0; i < config.layers(); i++) {
+      layers.add(new Gpt2Layer(layout, prefix + "h." + i, i, config));
+    }
+    norm = new LayerNorm(layout, prefix + "ln_f", config.epsilon());
+    head = new DecoderHead(layout, config.head(), config.vocabulary(), config.hidden());
+  }
+
+  private static ModelLayout layout(Gpt2Config config, String prefix) {
+    ModelLayout.Builder layout = ModelLayout.builder("gpt2");
+    layout.embedding(prefix + "wte", config.vocabulary(), config.hidden());
+    layout.embedding(prefix + "wpe", config.positions(), config.hidden());
+    for (int i = 0; i < config.layers(); i++) {
+      Gpt2Layer.describe(layout, prefix + "h." + i, config);
+    }
+    layout.norm(prefix + "ln_f", config.hidden(), true);
+    DecoderHead.describe(
+        layout, config.head(), config.vocabulary(), config.hidden(), prefix + "wte");
+    return layout.build();
+  }
+
+  @Override
+  public ModelLayout layout() {
+    return layout;
+  }
+
+  @Override
+  public InputLimits limits() {
+    return new InputLimits(config.vocabulary(), 0, config.positions(), config.positions());
+  }
+
+  @Override
+  public Optional<CacheShape> cacheShape() {
+    return config.head().task() == DecoderTask.SEQUENCE_CLASSIFICATION
+        ? Optional.empty()
+        : Optional.of(
+            new CacheShape(config.layers(), config.heads(), config.hidden() / config.heads()));
+  }
+
+  @Override
+  public NDList forward(Pass pass, ModelInputs inputs) {
+    CausalContext context = new CausalContext(inputs, 0);
+    NDArray embedded =
+        tokens.forward(pass, inputs.ids()).add(places.forward(pass, positions(inputs, context)));
+    NDArray x = Ops.dropout(embedded, config.embeddingDropout(), pass.dropout());
+    for (Gpt2Layer layer : layers) {
+      NDArray input = x;
+      x = Scopes.keepResult(() -> layer.forward(pass, input, context));
+    }
+    context.end();
+    return head.forward(pass, norm.forward(pass, inputs.lastOnly() ? x.get(":, -1:") : x), inputs);
+  }
+
+  /** For every row, since adapters may differ between them. */
+  private static NDArray positions(ModelInputs inputs, CausalContext context) {
+    NDArray positions = context.positions();
+    return positions.getShape().get(0) == inputs.batch()
+        ? positions
+        : positions.broadcast(inputs.batch(), inputs.length());
+  }
+
+  @Override
+  public Shape[] outputShapes(long batch, long length) {
+    return head.outputShapes(batch, length);
+  }
+}
