@@ -14,14 +14,13 @@ final class TextRow {
   private final @Nullable PartialText partial;
   private final int prompt;
   private final int context;
+
+  /** The text as far as it has been told. */
+  private final StringBuilder text = new StringBuilder();
+
   private long[] tokens;
   private int count;
   private @Nullable FinishReason reason;
-
-  /** How much of the text the listener has been given. */
-  private int given;
-
-  private String text = "";
 
   /**
    * A row without text so far.
@@ -79,21 +78,26 @@ final class TextRow {
       return;
     }
     partial.add(tokens, prompt, newTokens());
-    if (reason != null) {
-      String all = partial.all();
-      text = end.stops() ? all.substring(0, end.cut(all)) : all;
-    } else {
-      text = partial.certain().toString();
-      text = text.substring(0, Math.max(given, text.length() - end.text().length()));
-    }
+    String piece = piece(partial, end);
+    text.append(piece);
     if (listener != null) {
-      String piece = text.substring(Math.min(given, text.length()));
-      given += piece.length();
       boolean more = listener.accept(new GeneratedToken(number, token, piece));
       if (!more && reason == null) {
         reason = FinishReason.CANCELLED;
       }
     }
+  }
+
+  /** What can be told now: all that no stop string can begin in, and at the end, the rest. */
+  private String piece(PartialText partial, StopStrings.End end) {
+    if (reason == null) {
+      CharSequence certain = partial.certain();
+      int limit = Math.max(text.length(), certain.length() - end.text().length());
+      return certain.subSequence(text.length(), limit).toString();
+    }
+    String all = partial.all();
+    int limit = end.stops() ? end.cut(all) : all.length();
+    return all.substring(text.length(), Math.max(text.length(), limit));
   }
 
   private @Nullable FinishReason reason(long token, StopStrings.End end) {
@@ -115,6 +119,6 @@ final class TextRow {
       throw new IllegalStateException("the row has not ended");
     }
     return new GenerationResult(
-        made, partial == null ? tokenizer.decode(made, true) : text, reason);
+        made, partial == null ? tokenizer.decode(made, true) : text.toString(), reason);
   }
 }

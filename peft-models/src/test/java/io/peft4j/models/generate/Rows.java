@@ -10,20 +10,19 @@ final class Rows {
   private Rows() {}
 
   /** A row after a prompt of one token, whose text is collected as it is told. */
-  static TextRow row(GenerationOptions options, Tokenizer tokenizer, StringBuilder told) {
-    try (PretrainedModel model = Cases.model("llama")) {
-      Settings settings = Settings.of(options, ModelDefaults.of(model), 1);
-      return new TextRow(
-          0,
-          PROMPT,
-          1000,
-          settings,
-          new StopStrings(settings.stopStrings(), tokenizer),
-          tokenizer,
-          token -> {
-            told.append(token.text());
-            return true;
-          });
-    }
+  static TextRow row(
+      PretrainedModel model, GenerationOptions options, Tokenizer tokenizer, StringBuilder told) {
+    Settings settings = Settings.of(options, ModelDefaults.of(model), 1);
+    return new TextRow(
+        0,
+        PROMPT,
+        1000,
+        settings,
+        new StopStrings(settings.stopStrings(), tokenizer),
+        tokenizer,
+        token -> {
+          told.append(token.text());
+          return true;
+        });
   }
 }
