@@ -7,6 +7,7 @@ import io.peft4j.MalformedFileException;
 import io.peft4j.PeftException;
 import io.peft4j.models.LoadOptions;
 import io.peft4j.models.PretrainedModel;
+import io.peft4j.models.gguf.GgufFile;
 import io.peft4j.state.Checkpoint;
 import io.peft4j.state.Json;
 import io.peft4j.state.TensorInfo;
@@ -78,14 +79,16 @@ record BaseFiles(
     }
   }
 
-  /** Checks that a base whose weights are needed is a directory. */
-  static Path directory(Path base) {
-    if (!Files.isDirectory(base)) {
+  /** Checks that a base whose weights are needed is a directory or a GGUF file. */
+  static Path loadable(Path base) {
+    boolean gguf = GgufFile.isNamedSo(base) && Files.isRegularFile(base);
+    if (!Files.isDirectory(base) && !gguf) {
       throw new MalformedFileException(
           "--base: "
               + base
               + (Files.exists(base) ? " is a file" : " does not exist")
-              + "; a directory with config.json and safetensors files is needed");
+              + "; a directory with config.json and safetensors files, or a GGUF file, is"
+              + " needed");
     }
     return base;
   }

@@ -6,6 +6,7 @@ import io.peft4j.Peft;
 import io.peft4j.PeftModel;
 import io.peft4j.models.PretrainedModel;
 import io.peft4j.models.SaveOptions;
+import io.peft4j.models.gguf.GgufFile;
 import io.peft4j.state.Checkpoint;
 import io.peft4j.state.TensorType;
 import java.io.PrintWriter;
@@ -43,8 +44,8 @@ final class MergeCommand implements Callable<Integer> {
   @Option(
       names = "--base",
       required = true,
-      paramLabel = "DIR",
-      description = "The base model, a Hugging Face directory.")
+      paramLabel = "DIR|FILE.gguf",
+      description = "The base model, a Hugging Face directory or a GGUF file.")
   private Path base = Path.of("");
 
   @Mixin private AdapterOptions adapters = new AdapterOptions();
@@ -80,7 +81,7 @@ final class MergeCommand implements Callable<Integer> {
     if (adapters.isEmpty()) {
       throw new InvalidConfigException("there is nothing to merge: give an --adapter");
     }
-    BaseFiles.directory(base);
+    BaseFiles.loadable(base);
     AdapterOptions.Request request = adapters.check();
     AdapterSet active = request.active();
     TensorType chosen = type == null ? null : type(type);
@@ -135,8 +136,14 @@ final class MergeCommand implements Callable<Integer> {
                     "--dtype is float32, bf16 or f16; given was '" + name + "'"));
   }
 
-  /** The type of most values of a checkpoint, float32 if it is none that models are saved in. */
+  /**
+   * The type of most values of a checkpoint, float32 if it is none that models are saved in, as in
+   * a GGUF file.
+   */
   private static TensorType stored(Path base) {
+    if (GgufFile.isNamedSo(base)) {
+      return TensorType.F32;
+    }
     Map<TensorType, Long> values = new EnumMap<>(TensorType.class);
     try (Checkpoint checkpoint = Checkpoint.open(base)) {
       for (String name : checkpoint.names()) {

@@ -44,8 +44,8 @@ final class VerifyCommand implements Callable<Integer> {
   @Option(
       names = "--base",
       required = true,
-      paramLabel = "DIR",
-      description = "The base model, a Hugging Face directory.")
+      paramLabel = "DIR|FILE.gguf",
+      description = "The base model, a Hugging Face directory or a GGUF file.")
   private Path base = Path.of("");
 
   @Mixin private AdapterOptions adapters = new AdapterOptions();
@@ -99,7 +99,7 @@ final class VerifyCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    BaseFiles.directory(base);
+    BaseFiles.loadable(base);
     AdapterOptions.Request request = adapters.check();
     AdapterSet acting = acting(request);
     checkTogether(acting);

@@ -1,6 +1,7 @@
 package io.peft4j.nn;
 
 import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.types.Shape;
 import ai.djl.pytorch.jni.JniUtils;
 import io.peft4j.torch.Kernel;
 import java.util.ArrayList;
@@ -37,14 +38,16 @@ public final class FewRows implements AutoCloseable {
   /**
    * Multiplies, if this is the way to do it.
    *
-   * @param x float32 [..., in]
+   * @param x float32 [batch, ..., in]
    * @param weight the weight, always the same
    * @param bias float32 [out], or null for none
-   * @return float32 [..., out], or null if there are many rows, gradients are recorded, or this has
-   *     no advantage yet
+   * @return float32 [..., out], or null if there are many rows or several tokens of one, gradients
+   *     are recorded, or this has no advantage yet
    */
   public @Nullable NDArray linear(NDArray x, Weight weight, @Nullable NDArray bias) {
-    if (x.getShape().size() > MOST_ROWS * weight.shape().get(1) || JniUtils.isGradMode()) {
+    Shape shape = x.getShape();
+    boolean single = shape.dimension() < 3 || shape.get(shape.dimension() - 2) == 1;
+    if (!single || shape.get(0) > MOST_ROWS || JniUtils.isGradMode()) {
       return null;
     }
     List<NDArray> pack = pack(weight);

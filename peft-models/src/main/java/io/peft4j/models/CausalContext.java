@@ -104,8 +104,9 @@ public final class CausalContext {
   }
 
   /**
-   * Tells whether layers may compute as one kernel: the pass has few rows and goes over a cache,
-   * and nothing is recorded or dropped out.
+   * Tells whether layers may compute as one kernel: the pass computes one more token of a few rows
+   * over a cache, and nothing is recorded or dropped out. Prompts are left to layers one by one, so
+   * that reading one does not pay for packing the weights.
    *
    * @param pass the pass
    * @return true if so
@@ -113,7 +114,8 @@ public final class CausalContext {
   public boolean fusable(Pass pass) {
     return cache != null
         && !pass.dropout()
-        && inputs.batch() * inputs.length() <= FusedLinear.MOST_ROWS
+        && inputs.length() == 1
+        && inputs.batch() <= FusedLinear.MOST_ROWS
         && !JniUtils.isGradMode();
   }
 

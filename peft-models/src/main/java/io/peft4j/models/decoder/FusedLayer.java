@@ -33,8 +33,7 @@ final class FusedLayer {
   private final List<RmsNorm> norms;
   private final List<FusedLinear> products;
 
-  private record Variant(
-      LayerConfig config, List<Form> forms, boolean masked, boolean single, int window) {}
+  private record Variant(LayerConfig config, List<Form> forms, boolean masked, int window) {}
 
   FusedLayer(
       ModelLayout layout,
@@ -113,9 +112,7 @@ final class FusedLayer {
 
   NDArray forward(Prepared prepared, NDArray x, NDList rotations, CausalContext context) {
     CausalContext.CacheView cache = context.cacheView(index, window);
-    Variant variant =
-        new Variant(
-            config, prepared.forms, cache.mask() != null, x.getShape().get(1) == 1, cache.window());
+    Variant variant = new Variant(config, prepared.forms, cache.mask() != null, cache.window());
     Kernel kernel = KERNELS.computeIfAbsent(variant, FusedLayer::kernel);
     List<NDArray> inputs = new ArrayList<>();
     inputs.add(x);
@@ -147,8 +144,7 @@ final class FusedLayer {
     lines.add("h1 = " + norm(config, "x", "ni"));
     lines.addAll(variant.forms.get(0).statements(products[0], "h1", "qkv"));
     lines.addAll(turned(config));
-    lines.addAll(
-        config.attention().cachedStatements(variant.masked, variant.single, variant.window));
+    lines.addAll(config.attention().cachedStatements(variant.masked, true, variant.window));
     lines.addAll(variant.forms.get(1).statements(products[1], "o", "ao"));
     boolean outer = config.options().outerNorms();
     lines.add("x1 = torch.add(x, " + (outer ? norm(config, "ao", "na") : "ao") + ")");

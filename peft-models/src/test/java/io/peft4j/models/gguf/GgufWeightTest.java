@@ -88,7 +88,7 @@ final class GgufWeightTest {
           assertArrayEquals(
               exact.get(ids.flatten()).toFloatArray(), weight.rows(ids).toFloatArray());
           for (int rows : new int[] {1, 5, 40}) {
-            NDArray x = manager.randomNormal(new Shape(1, rows, IN));
+            NDArray x = manager.randomNormal(new Shape(rows, 1, IN));
             NDArray bias = manager.randomNormal(new Shape(out));
             NDArray expected = Ops.linear(x, exact, bias);
             float tolerance = precision == Precision.FLOAT32 ? 2e-6f : 2e-2f;
@@ -114,7 +114,7 @@ final class GgufWeightTest {
             model.weight("model.layers.0.mlp.gate_proj.weight", Optional.of(Precision.BFLOAT16))) {
       long stored = GgufType.valueOf(type).bytes(OUT * IN);
       assertEquals(stored, weight.bytes());
-      NDArray x = manager.ones(new Shape(1, IN));
+      NDArray x = manager.ones(new Shape(1, 1, IN));
       weight.linear(x, null).close();
       weight.linear(x, null).close();
       assertEquals(stored + OUT * IN * 5 / 8, weight.bytes());
