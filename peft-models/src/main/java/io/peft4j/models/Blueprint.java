@@ -47,6 +47,7 @@ record Blueprint(ModelFamily family, String architecture, ObjectNode config, Str
     if (options.head() == Head.CLASSIFIER && options.meanPooling()) {
       config.put("classifier_pooling", "mean");
     }
+    options.paddingToken().ifPresent(token -> config.put("pad_token_id", token));
     return new Blueprint(family, architecture, config, origin);
   }
 

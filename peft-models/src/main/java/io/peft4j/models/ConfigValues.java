@@ -106,6 +106,18 @@ public final class ConfigValues {
     return has(key) ? integer(key, 0, MOST) : absent;
   }
 
+  /**
+   * The index of a token that there may be none of.
+   *
+   * @param key the key
+   * @param absent what is meant where the key is absent
+   * @return its value; -1 for null, and for -1 as old conversions have it
+   * @throws InvalidConfigException if it is neither null nor a whole number from -1 to 2^24
+   */
+  public int tokenOrNone(String key, int absent) {
+    return isNull(key) ? -1 : has(key) ? integer(key, -1, MOST) : absent;
+  }
+
   private int integer(String key, int least, int most) {
     JsonNode value = json.get(key);
     if (!value.isIntegralNumber() || !value.canConvertToInt()) {

@@ -35,6 +35,7 @@ public final class LoadOptions {
   private final List<String> labels;
   private final boolean meanPooling;
   private final long seed;
+  private final @Nullable Integer paddingToken;
 
   private LoadOptions(Builder builder) {
     device = builder.device;
@@ -43,6 +44,7 @@ public final class LoadOptions {
     labels = builder.labels;
     meanPooling = builder.meanPooling;
     seed = builder.seed;
+    paddingToken = builder.paddingToken;
   }
 
   /**
@@ -118,6 +120,15 @@ public final class LoadOptions {
     return seed;
   }
 
+  /**
+   * The token that fills up rows.
+   *
+   * @return the token; empty if it is the one that the configuration names, if any
+   */
+  public Optional<Integer> paddingToken() {
+    return Optional.ofNullable(paddingToken);
+  }
+
   Head head() {
     return head;
   }
@@ -130,6 +141,7 @@ public final class LoadOptions {
     private List<String> labels = List.of();
     private boolean meanPooling;
     private long seed;
+    private @Nullable Integer paddingToken;
 
     private Builder() {}
 
@@ -253,6 +265,18 @@ public final class LoadOptions {
     public Builder headless() {
       head = Head.NONE;
       labels = List.of();
+      return this;
+    }
+
+    /**
+     * Sets the token that fills up rows, {@code pad_token_id}. Decoders that classify find the last
+     * token of a row by it, and many configurations name none.
+     *
+     * @param token number of the token
+     * @return this
+     */
+    public Builder paddingToken(int token) {
+      paddingToken = token;
       return this;
     }
 

@@ -45,7 +45,8 @@ public final class DecoderReader {
     builder.activation(activation(config, "hidden_act", "silu"));
     builder.dropout(config.dropout("attention_dropout", 0), 0);
     builder.tied(config.flag("tie_word_embeddings", false));
-    return builder.padding(config.has("pad_token_id") ? config.token("pad_token_id", 0) : null);
+    int padding = config.tokenOrNone("pad_token_id", -1);
+    return builder.padding(padding < 0 ? null : padding);
   }
 
   private static Sizes sizes(ConfigValues config, Sizes defaults) {

@@ -160,11 +160,6 @@ public record Rope(double theta, int size, Scaling scaling) {
           "g5 = torch.logical_and(torch.ge(g1, %s), torch.le(g1, %s))".formatted(shortest, longest),
           "f = torch.where(g5, torch.add(g4, torch.mul(g3, g2)), g2)");
     }
-
-    @Override
-    public double reach(int positions) {
-      return Math.max(positions, factor * trained);
-    }
   }
 
   /**

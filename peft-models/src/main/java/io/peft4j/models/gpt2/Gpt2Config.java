@@ -68,7 +68,7 @@ record Gpt2Config(
             config.flag("tie_word_embeddings", true),
             0,
             config.labels(),
-            classifies ? config.token("pad_token_id", -1) : -1));
+            classifies ? config.tokenOrNone("pad_token_id", -1) : -1));
   }
 
   /** transformers takes its general names where a configuration has them. */
