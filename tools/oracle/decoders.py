@@ -50,7 +50,8 @@ def gemma3(kind=transformers.Gemma3ForCausalLM, **more):
 
 def gpt2(kind=transformers.GPT2LMHeadModel, **more):
     config = transformers.GPT2Config(**{**dict(vocab_size=48, n_embd=16, n_layer=2, n_head=4, n_positions=64,
-                                               pad_token_id=0, bos_token_id=1, eos_token_id=2), **more})
+                                               attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0, pad_token_id=0,
+                                               bos_token_id=1, eos_token_id=2), **more})
     return kind, config, {}
 
 

@@ -17,9 +17,13 @@ OPTIMIZER = dict(lr=0.01, betas=[0.9, 0.999], eps=1e-8, weight_decay=0.1)
 MAX_NORM = 1.0
 
 
+def task_of(base):
+    return "SEQ_CLS" if base.endswith("-classifier") else "CAUSAL_LM"
+
+
 def case(base, what, note=None, start="randomised", **config):
     return {"name": f"{base}-{what}", "base": base, "note": note, "start": start,
-            "config": {"r": 4, "lora_alpha": 8, "task_type": TASKS[base], **config}}
+            "config": {"r": 4, "lora_alpha": 8, "task_type": TASKS.get(base, task_of(base)), **config}}
 
 
 QUERY_VALUE = ["query", "value"]
@@ -41,6 +45,11 @@ CASES = [
     case("bert-tokens", "lora", target_modules=QUERY_VALUE, note="padding and some other labels are -100"),
     case("roberta-answers", "lora", target_modules=QUERY_VALUE,
          note="labels are start_positions and end_positions; some lie outside of the row"),
+    case("gemma2", "all-linear", target_modules="all-linear", modules_to_save=["norm"],
+         note="bounded scores and logits, norms by 1 + weight; eager both times, so rounding is 0"),
+    case("phi3-partial", "all-linear", target_modules="all-linear"),
+    case("gpt2", "all-linear", target_modules="all-linear", bias="lora_only"),
+    case("qwen2-classifier", "lora", target_modules=ATTENTION),
 ]
 
 
@@ -56,7 +65,7 @@ def batches(spec):
     if spec["config"]["task_type"] == "TOKEN_CLS":
         labels = torch.randint(0, 5, ids.shape, generator=gen).masked_fill(mask == 0, -100)
         labels[:, 1, 1:3] = -100
-    elif family(spec["base"]) == "llama":
+    elif spec["config"]["task_type"] == "CAUSAL_LM":
         labels = ids.masked_fill(mask == 0, -100)
         labels[:, 1, :2] = -100  # a prompt that is not learned
     else:
@@ -68,7 +77,7 @@ def batches(spec):
 def train(spec, start, data, attention="sdpa"):
     """The plainest loop: every trainable tensor in one group, decay on all of them."""
     base = load_base(spec["base"])
-    base.set_attn_implementation(attention)
+    base.set_attn_implementation("eager" if family(spec["base"]) == "gemma2" else attention)
     model = PeftModel.from_pretrained(base, str(start), is_trainable=True).train()
     params = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(params, **OPTIMIZER)

@@ -59,7 +59,7 @@ final class TrainingGoldenTest {
   }
 
   private static Loss loss(String base) {
-    return switch (base.substring(base.indexOf('-') + 1)) {
+    return switch (base.substring(base.lastIndexOf('-') + 1)) {
       case "classifier" -> Losses.crossEntropy();
       case "tokens" -> Losses.tokenClassification();
       case "answers" -> Losses.questionAnswering();
