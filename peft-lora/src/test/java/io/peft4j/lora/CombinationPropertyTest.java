@@ -192,7 +192,12 @@ class CombinationPropertyTest {
       // One draw has variance 3·x² for each of two equal terms x, half of the value each.
       double error = size(sum.div(draws).sub(linear)) / size(linear);
       double expected = Math.sqrt(3.0 / draws / 2);
-      assertTrue(error > expected / 3 && error < expected * 3, error + " is not " + expected);
+      // A size made of few values, or of many of which few are large, is itself a matter of chance.
+      double squares = linear.pow(2).sum().getFloat();
+      double values = squares * squares / linear.pow(4).sum().getFloat();
+      double least = values < 8 ? 0 : expected / 3;
+      double most = expected * (values < 8 ? 5 : 3);
+      assertTrue(error > least && error < most, error + " is not " + expected + ": " + values);
     }
   }
 
