@@ -29,6 +29,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
@@ -453,7 +454,10 @@ public final class PeftModel implements PassSource, AutoCloseable {
           acting.rows().isEmpty() ? null : new RowOrder(acting.rows(), copies, adapters);
       List<Segment> segments = rows == null ? List.of(adapters.segment(acting)) : rows.segments();
       return new AdaptedPass(
-          new Pass(weights, segments, mode.dropout()), adapters.lease(acting), rows);
+          new Pass(weights, segments, mode.dropout()),
+          adapters.lease(acting),
+          rows,
+          new AtomicBoolean());
     }
   }
 

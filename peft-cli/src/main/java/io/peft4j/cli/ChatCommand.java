@@ -122,17 +122,20 @@ final class ChatCommand implements Callable<Integer> {
   /** The conversation as tokens, after its oldest turns have been forgotten if it is too long. */
   private long[] fitting(List<ChatMessage> history, ChatTexts texts, int context) {
     int room = Math.max(1, Math.min(sampling.maxNewTokens(), context / ROOM));
+    List<ChatMessage> kept = new ArrayList<>(history);
     while (true) {
       List<ChatMessage> messages = new ArrayList<>();
       if (system != null) {
         messages.add(ChatMessage.system(system));
       }
-      messages.addAll(history);
+      messages.addAll(kept);
       long[] tokens = texts.tokens(messages);
       if (tokens.length + room <= context) {
+        // Only now: what is too long by itself makes nothing be forgotten.
+        history.subList(0, history.size() - kept.size()).clear();
         return tokens;
       }
-      if (history.size() == 1) {
+      if (kept.size() == 1) {
         throw new InvalidInputException(
             "that is too long: "
                 + tokens.length
@@ -141,7 +144,7 @@ final class ChatCommand implements Callable<Integer> {
                 + " with the answer");
       }
       // A question and its answer go together: templates want them in turn.
-      history.subList(0, 2).clear();
+      kept.subList(0, 2).clear();
     }
   }
 }

@@ -141,7 +141,7 @@ public final class FusedLinear {
     }
   }
 
-  /** Weights and biases together, which belong to a snapshot. */
+  /** Weights and biases together, which belong to a snapshot; no arrays if that is no way. */
   private record Base(@Nullable RowPacking packing, List<NDArray> arrays, List<NDArray> owned)
       implements AutoCloseable {
     @Override
@@ -151,19 +151,35 @@ public final class FusedLinear {
   }
 
   /**
+   * Tells whether what acts at the layers can be part of the product.
+   *
+   * @param pass weights and adapters
+   * @return false if an adapter brings its own weights or acts in a way that is no low-rank product
+   */
+  public boolean fits(Pass pass) {
+    for (LayerSpec layer : layers) {
+      if (!LowRankStack.fits(pass, layer) || overridden(pass, layer)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /**
    * Puts the product together, or takes what has been put together before.
    *
    * @param pass weights and adapters
-   * @return the operands; null if an adapter brings its own weights or acts in a way that is no
-   *     low-rank product
+   * @return the operands; null if the adapters do not {@linkplain #fits fit}, or the weights can
+   *     neither be packed together nor used as they are held
    */
   public @Nullable Operands operands(Pass pass) {
-    for (LayerSpec layer : layers) {
-      if (!LowRankStack.fits(pass, layer) || overridden(pass, layer)) {
-        return null;
-      }
+    if (!fits(pass)) {
+      return null;
     }
     Base base = pass.weights().derived().get(this, Base.class, () -> base(pass.weights()));
+    if (base.arrays.isEmpty()) {
+      return null;
+    }
     LowRankStack stack =
         pass.derived().get(this, LowRankStack.class, () -> LowRankStack.of(pass, layers, in, outs));
     List<NDArray> operands = new ArrayList<>(base.arrays);
@@ -198,14 +214,15 @@ public final class FusedLinear {
               .toList();
       List<NDArray> arrays = new ArrayList<>();
       List<NDArray> owned = new ArrayList<>();
-      RowPacking packing = weights.get(0).rowPacking();
-      boolean alike = weights.stream().allMatch(weight -> weight.rowPacking() == packing);
-      List<NDArray> pack = packing == null || !alike ? null : packing.pack(weights);
-      if (pack == null) {
-        weights.forEach(weight -> arrays.add(kept(weight.dense(), weight, owned)));
-      } else {
+      RowPacking packing = packing(weights);
+      List<NDArray> pack = packing == null ? null : packing.pack(weights);
+      if (pack != null) {
         arrays.addAll(pack);
         owned.addAll(pack);
+      } else if (weights.stream().allMatch(Weight::holdsFloat32)) {
+        weights.forEach(weight -> arrays.add(weight.dense()));
+      } else {
+        return new Base(null, List.of(), List.of());
       }
       boolean bias = layers.stream().anyMatch(LayerSpec::bias);
       if (bias) {
@@ -217,12 +234,17 @@ public final class FusedLinear {
     }
   }
 
-  /** A weight that is not stored as float32 is held so for as long as the snapshot lives. */
-  private static NDArray kept(NDArray dense, Weight weight, List<NDArray> owned) {
-    if (!weight.holdsFloat32()) {
-      owned.add(Scopes.unmanaged(dense));
+  /**
+   * The way that all weights are packed; where they differ, the one that all that pack can take.
+   */
+  private static @Nullable RowPacking packing(List<Weight> weights) {
+    RowPacking first = weights.get(0).rowPacking();
+    if (weights.stream().anyMatch(weight -> weight.rowPacking() == null)) {
+      return null;
     }
-    return dense;
+    return weights.stream().allMatch(weight -> weight.rowPacking() == first)
+        ? first
+        : RowPacking.half();
   }
 
   private NDArray biases(WeightSnapshot snapshot, NDManager manager) {

@@ -1,9 +1,11 @@
 package io.peft4j.nn;
 
+import ai.djl.Device;
 import ai.djl.engine.EngineException;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDArrays;
 import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.PeftException;
@@ -25,36 +27,56 @@ final class HalfPacking implements RowPacking {
   private static final Logger LOG = LoggerFactory.getLogger(HalfPacking.class);
 
   private static final Kernel PACK =
-      Kernel.of(
-          "w: Tensor -> Tuple[Tensor, Tensor]",
-          // Beyond what float16 holds, packing would saturate.
-          "return (torch.fbgemm_pack_gemm_matrix_fp16(w), torch.le(torch.max(torch.abs(w)), 65504.))");
+      Kernel.of("w: Tensor -> Tensor", "return torch.fbgemm_pack_gemm_matrix_fp16(w)");
+  private static final Kernel LARGEST =
+      Kernel.of("w: Tensor -> Tensor", "return torch.max(torch.abs(w))");
 
-  private volatile boolean available = true;
+  /** The largest finite float16. */
+  private static final float MOST = 65504;
 
   private HalfPacking() {}
 
+  /** Whether the engine has these products here, tried once. */
+  private static final class Engine {
+    private static final boolean AVAILABLE = tried();
+
+    private static boolean tried() {
+      try (NDManager manager = NDManager.newBaseManager(Device.cpu(), "PyTorch");
+          GradMode off = GradMode.off();
+          NDArray some = manager.ones(new Shape(16, 16));
+          NDArray pack = PACK.call(some)) {
+        return true;
+      } catch (EngineException | PeftException e) {
+        LOG.info("products of few rows are not packed: {}", e.getMessage());
+        return false;
+      }
+    }
+  }
+
   @Override
   public @Nullable List<NDArray> pack(List<? extends Weight> weights) {
-    if (!available) {
+    if (!Engine.AVAILABLE) {
       return null;
     }
     try (GradMode off = GradMode.off();
         NDScope scope = new NDScope()) {
       scope.suppressNotUsedWarning();
       NDList dense = new NDList();
-      weights.forEach(weight -> dense.add(weight.dense()));
+      for (Weight weight : weights) {
+        NDArray values = weight.dense();
+        if (!values.getDevice().equals(Device.cpu())) {
+          return null;
+        }
+        dense.add(values);
+      }
       NDArray all = dense.size() == 1 ? dense.head() : NDArrays.concat(dense);
-      NDList made = PACK.callMany(all);
-      if (!made.get(1).getBoolean()) {
+      // Before packing: the operator would cut larger values off in the array that it is given,
+      // which may be the weight itself. NaN does not pass either.
+      if (!(LARGEST.call(all).getFloat() <= MOST)) {
         return null;
       }
       NDArray zeros = all.getManager().zeros(new Shape(all.getShape().get(0)));
-      return List.of(Scopes.unmanaged(made.head()), Scopes.unmanaged(zeros));
-    } catch (EngineException | PeftException e) {
-      LOG.info("products of few rows are not packed: {}", e.getMessage());
-      available = false;
-      return null;
+      return List.of(Scopes.unmanaged(PACK.call(all)), Scopes.unmanaged(zeros));
     }
   }
 

@@ -8,8 +8,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A weight held in 16 bits as it is stored, mapped from its file where that is possible. It is
- * widened for the length of a product of many rows, or multiplied in bfloat16, and packed for
- * products of few rows.
+ * widened for the length of a product of many rows (with gradients, until the backward pass), or
+ * multiplied in bfloat16, and packed for products of few rows.
  */
 public final class HalfWeight implements Weight {
   private final NDArray array;

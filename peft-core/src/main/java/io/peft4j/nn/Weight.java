@@ -75,7 +75,8 @@ public interface Weight extends AutoCloseable {
   }
 
   /**
-   * The bytes held, in memory or mapped.
+   * The bytes held, in memory or mapped, by this weight alone: packs that several weights share for
+   * fused layers are as large again and not counted.
    *
    * @return number of bytes
    */

@@ -115,6 +115,7 @@ public final class CausalContext {
     return cache != null
         && !pass.dropout()
         && inputs.length() == 1
+        && inputs.lastOnly()
         && inputs.batch() <= FusedLinear.MOST_ROWS
         && !JniUtils.isGradMode();
   }

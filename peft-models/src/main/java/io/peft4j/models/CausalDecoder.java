@@ -1,6 +1,7 @@
 package io.peft4j.models;
 
 import ai.djl.ndarray.NDArray;
+import io.peft4j.AdapterStateException;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.Pass.Segment;
 import io.peft4j.nn.PassSource;
@@ -26,10 +27,14 @@ public final class CausalDecoder implements AutoCloseable {
   /** Most tokens that one pass over prompts computes. */
   private static final int PASS_TOKENS = 4096;
 
+  /** Most tokens beyond the prompts that there is room for at first; room grows as it is needed. */
+  private static final int FIRST_ROOM = 512;
+
   private final DecoderPasses passes;
   private final DecoderRows rows;
   private final int copies;
   private boolean copied;
+  private boolean closed;
   private @Nullable NDArray logits;
   private @Nullable NDArray normalised;
 
@@ -83,9 +88,17 @@ public final class CausalDecoder implements AutoCloseable {
 
   static CausalDecoder start(
       PassSource source, List<long[]> prompts, int copies, int room, int passTokens) {
+    if (copies < 1 || room < 0) {
+      throw new InvalidInputException(
+          "a prompt needs at least one copy, and room cannot be negative; given were "
+              + copies
+              + " and "
+              + room);
+    }
     int longest = DecoderPasses.checkPrompts(limits(source), prompts);
     int[] pads = prompts.stream().mapToInt(prompt -> longest - prompt.length).toArray();
-    DecoderPasses passes = DecoderPasses.open(source, pads, copies, (long) longest + room);
+    DecoderPasses passes =
+        DecoderPasses.open(source, pads, copies, (long) longest + Math.min(room, FIRST_ROOM));
     CausalDecoder decoder = new CausalDecoder(passes, copies);
     try {
       decoder.read(prompts, longest, Math.max(1, passTokens / prompts.size()));
@@ -163,13 +176,17 @@ public final class CausalDecoder implements AutoCloseable {
   private NDArray current() {
     NDArray values = logits;
     if (values == null) {
-      throw new IllegalStateException("the decoder has been closed");
+      throw new AdapterStateException("the decoder has been closed");
     }
     return values;
   }
 
   /** The copies of a prompt share the logits until the first step. */
   private int row(int sequence) {
+    if (sequence < 0 || sequence >= sequences()) {
+      throw new InvalidInputException(
+          "there are sequences 0 to " + (sequences() - 1) + "; asked for was " + sequence);
+    }
     return copied ? rows.placeOf(sequence) : rows.placeOfPrompt(sequence);
   }
 
@@ -261,6 +278,13 @@ public final class CausalDecoder implements AutoCloseable {
    * @throws InvalidInputException if one is of another prompt
    */
   public void reorder(int[] from) {
+    if (from.length != sequences()) {
+      throw new InvalidInputException(
+          "all " + sequences() + " sequences must be named; given were " + from.length);
+    }
+    for (int sequence : from) {
+      row(sequence);
+    }
     long[] places = new long[from.length];
     boolean moved = false;
     for (int place = 0; place < places.length; place++) {
@@ -289,7 +313,10 @@ public final class CausalDecoder implements AutoCloseable {
 
   @Override
   public void close() {
-    closeLogits();
-    passes.close();
+    if (!closed) {
+      closed = true;
+      closeLogits();
+      passes.close();
+    }
   }
 }

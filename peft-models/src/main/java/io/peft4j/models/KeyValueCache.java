@@ -10,6 +10,7 @@ import io.peft4j.torch.Attention;
 import io.peft4j.torch.Kernel;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Scopes;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -50,7 +51,12 @@ public final class KeyValueCache implements AutoCloseable {
     this.batch = batch;
     keys = new NDArray[shape.layers()];
     values = new NDArray[shape.layers()];
-    allocate(rounded(capacity));
+    try {
+      allocate(rounded(capacity));
+    } catch (RuntimeException | Error e) {
+      close();
+      throw e;
+    }
   }
 
   private static long rounded(long tokens) {
@@ -58,7 +64,6 @@ public final class KeyValueCache implements AutoCloseable {
   }
 
   private void allocate(long tokens) {
-    capacity = tokens;
     Shape buffer = new Shape(batch, shape.heads(), tokens, shape.size());
     try (NDManager manager = NDManager.newBaseManager(device, "PyTorch")) {
       for (int i = 0; i < keys.length; i++) {
@@ -66,6 +71,7 @@ public final class KeyValueCache implements AutoCloseable {
         values[i] = replaced(values[i], manager.zeros(buffer, DataType.FLOAT32));
       }
     }
+    capacity = tokens;
   }
 
   /** A larger buffer with what the smaller one holds; the smaller one is closed. */
@@ -165,9 +171,12 @@ public final class KeyValueCache implements AutoCloseable {
   @Override
   public void close() {
     closePast();
-    for (int i = 0; i < keys.length; i++) {
-      keys[i].close();
-      values[i].close();
+    for (@Nullable NDArray[] arrays : List.of(keys, values)) {
+      for (NDArray array : arrays) {
+        if (array != null) {
+          array.close();
+        }
+      }
     }
   }
 }

@@ -9,6 +9,7 @@ import ai.djl.nn.AbstractBlock;
 import ai.djl.training.ParameterStore;
 import ai.djl.util.PairList;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.peft4j.InvalidConfigException;
 import io.peft4j.models.gguf.GgufConverter;
 import io.peft4j.models.gguf.GgufFile;
 import io.peft4j.models.gguf.GgufModel;
@@ -32,6 +33,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -124,6 +126,13 @@ public final class PretrainedModel extends AbstractBlock
   }
 
   private static PretrainedModel loadGguf(Path file, LoadOptions options) {
+    if (!options.device().equals(Device.cpu())) {
+      throw new InvalidConfigException(
+          file
+              + ": GGUF files are loaded on the CPU; asked for was "
+              + options.device()
+              + ". Convert it to a Hugging Face directory first");
+    }
     try (GgufModel model = GgufModel.open(file)) {
       Blueprint blueprint = Blueprint.of(model.config(), options, file.toString());
       Map<String, String> names = WeightLoader.names(model.names());
@@ -272,11 +281,11 @@ public final class PretrainedModel extends AbstractBlock
 
   @Override
   public PassLease lease(long batch, int copies) {
-    return new BasePass(Pass.base(weights.lease()));
+    return new BasePass(Pass.base(weights.lease()), new AtomicBoolean());
   }
 
   /** The base alone: rows stay where they are. */
-  private record BasePass(Pass pass) implements PassLease {
+  private record BasePass(Pass pass, AtomicBoolean closed) implements PassLease {
     @Override
     public NDList order(NDList inputs) {
       return inputs;
@@ -289,8 +298,11 @@ public final class PretrainedModel extends AbstractBlock
 
     @Override
     public void close() {
-      pass.close();
-      pass.weights().close();
+      // Once only: a second release would take another's lease.
+      if (closed.compareAndSet(false, true)) {
+        pass.close();
+        pass.weights().close();
+      }
     }
   }
 

@@ -8,6 +8,7 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.AdapterStateException;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -125,6 +126,36 @@ final class CausalDecoderTest {
           InvalidInputException.class, () -> TextScores.logProbabilities(model, new long[] {1}));
       assertThrows(
           InvalidInputException.class, () -> TextScores.logProbabilities(model, new long[65]));
+    }
+  }
+
+  @Test
+  void closingTwiceEndsOneLease() {
+    PretrainedModel model = Goldens.load(Goldens.directory("llama"));
+    List<long[]> prompts = List.of(new long[] {5, 6, 7});
+    CausalDecoder first = CausalDecoder.start(model, prompts, 1, 2);
+    try (CausalDecoder second = CausalDecoder.start(model, prompts, 1, 2)) {
+      long[] best = second.best();
+      first.close();
+      first.close();
+      model.close();
+      // The second goes on to its end with the weights that it leased.
+      second.step(best);
+      assertEquals(1, second.best().length);
+      assertThrows(AdapterStateException.class, first::best);
+    }
+  }
+
+  @Test
+  void wrongNumbersAreRefused() {
+    try (PretrainedModel model = Goldens.load(Goldens.directory("llama"))) {
+      List<long[]> prompts = List.of(new long[] {5, 6, 7});
+      assertThrows(InvalidInputException.class, () -> CausalDecoder.start(model, prompts, 0, 2));
+      try (CausalDecoder decoder = CausalDecoder.start(model, prompts, 2, 2)) {
+        assertThrows(InvalidInputException.class, () -> decoder.logits(2, new float[0]));
+        assertThrows(InvalidInputException.class, () -> decoder.reorder(new int[] {0}));
+        assertThrows(InvalidInputException.class, () -> decoder.reorder(new int[] {0, 7}));
+      }
     }
   }
 }

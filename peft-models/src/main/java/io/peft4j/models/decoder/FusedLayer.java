@@ -92,6 +92,10 @@ final class FusedLayer {
   @Nullable Prepared prepare(Pass pass) {
     List<Form> forms = new ArrayList<>();
     List<NDArray> operands = new ArrayList<>();
+    // All or none: packs that nothing uses would stay.
+    if (!products.stream().allMatch(product -> product.fits(pass))) {
+      return null;
+    }
     for (RmsNorm norm : norms) {
       NDArray weight = norm.plainWeight(pass);
       if (weight == null) {

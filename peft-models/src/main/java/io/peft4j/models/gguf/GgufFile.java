@@ -24,6 +24,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -256,12 +257,21 @@ public final class GgufFile implements AutoCloseable {
     GgufTensor tensor = tensor(name);
     mapped();
     Dequantizer source = new Dequantizer(this, tensor);
+    return guarded(
+        tensor,
+        () ->
+            TensorArrays.fill(
+                manager,
+                arrangement.shape(tensor.shape()),
+                DataType.FLOAT32,
+                (destination, first, elements) ->
+                    arrangement.fill(source, destination, first, elements)));
+  }
+
+  /** Reads from the mapped file, and says what it means if a page is not there any more. */
+  <T> T guarded(GgufTensor tensor, Supplier<T> reader) {
     try {
-      return TensorArrays.fill(
-          manager,
-          arrangement.shape(tensor.shape()),
-          DataType.FLOAT32,
-          (destination, first, elements) -> arrangement.fill(source, destination, first, elements));
+      return reader.get();
     } catch (InternalError e) {
       throw new MalformedFileException(at(tensor) + "was cut off by a change of the file", e);
     }

@@ -88,18 +88,24 @@ final class GgufWeight implements Weight {
     long[] rows = ids.toLongArray();
     int width = Math.toIntExact(shape.get(1));
     Dequantizer source = new Dequantizer(file, parameter.tensor());
-    return TensorArrays.fill(
-        ids.getManager(),
-        ids.getShape().add(width),
-        DataType.FLOAT32,
-        (destination, first, elements) -> {
-          FloatBuffer values = destination.slice().order(ByteOrder.nativeOrder()).asFloatBuffer();
-          for (int i = 0; i < elements; i += width) {
-            long row =
-                parameter.arrangement().storedRow(rows[(int) ((first + i) / width)], shape.get(0));
-            source.some(row * width, width, values.slice(i, width));
-          }
-        });
+    return file.guarded(
+        parameter.tensor(),
+        () ->
+            TensorArrays.fill(
+                ids.getManager(),
+                ids.getShape().add(width),
+                DataType.FLOAT32,
+                (destination, first, elements) -> {
+                  FloatBuffer values =
+                      destination.slice().order(ByteOrder.nativeOrder()).asFloatBuffer();
+                  for (int i = 0; i < elements; i += width) {
+                    long row =
+                        parameter
+                            .arrangement()
+                            .storedRow(rows[(int) ((first + i) / width)], shape.get(0));
+                    source.some(row * width, width, values.slice(i, width));
+                  }
+                }));
   }
 
   /** The packed bytes of a row. */

@@ -44,27 +44,45 @@ final class Int4Packing implements RowPacking {
   private static final Kernel PACK =
       Kernel.of("q: Tensor -> Tensor", "return torch._convert_weight_to_int4pack_for_cpu(q, 1)");
 
-  private volatile boolean available = true;
+  /** As many values as fit one buffer of integers. */
+  private static final long MOST_VALUES = 1 << 28;
 
   private Int4Packing() {}
+
+  /** Whether the engine has these products here, tried once. */
+  private static final class Engine {
+    private static final boolean AVAILABLE = tried();
+
+    private static boolean tried() {
+      try (NDManager manager = NDManager.newBaseManager(Device.cpu(), "PyTorch");
+          GradMode off = GradMode.off();
+          NDArray some = manager.ones(new Shape(TILE, 2 * GROUP), DataType.INT32);
+          NDArray pack = PACK.call(some)) {
+        return true;
+      } catch (EngineException | PeftException e) {
+        LOG.info("four-bit weights are not multiplied packed: {}", e.getMessage());
+        return false;
+      }
+    }
+  }
 
   /** Whether a parameter has this form. */
   static boolean fits(Parameter parameter) {
     GgufType type = parameter.tensor().type();
     Shape shape = parameter.shape();
-    return INSTANCE.available
+    return Engine.AVAILABLE
         && (type == GgufType.Q4_0 || type == GgufType.Q4_1)
         && shape.get(0) % TILE == 0
-        && shape.size() < Integer.MAX_VALUE / Integer.BYTES;
+        && shape.size() <= MOST_VALUES;
   }
 
   @Override
   public @Nullable List<NDArray> pack(List<? extends Weight> weights) {
-    if (!available) {
-      return null;
-    }
     long out = weights.stream().mapToLong(weight -> weight.shape().get(0)).sum();
     long in = weights.get(0).shape().get(1);
+    if (out * in > MOST_VALUES) {
+      return null;
+    }
     try (GradMode off = GradMode.off();
         NDScope scope = new NDScope();
         NDManager manager = NDManager.newBaseManager(Device.cpu(), "PyTorch")) {
@@ -81,10 +99,6 @@ final class Int4Packing implements RowPacking {
       NDArray grouped = manager.create(scales, new Shape(in / GROUP, out, 2));
       return List.of(
           Scopes.unmanaged(PACK.call(values)), Scopes.unmanaged(Ops.toBfloat16(grouped)));
-    } catch (EngineException | PeftException e) {
-      LOG.info("four-bit weights are not multiplied packed: {}", e.getMessage());
-      available = false;
-      return null;
     }
   }
 
