@@ -36,7 +36,8 @@ AUTO = {
     "llama-tied": transformers.AutoModelForCausalLM,
     "llama-f16": transformers.AutoModelForCausalLM,
 }
-AUTO_BY_SUFFIX = {"base": transformers.AutoModel, "classifier": transformers.AutoModelForSequenceClassification}
+AUTO_BY_SUFFIX = {"base": transformers.AutoModel, "classifier": transformers.AutoModelForSequenceClassification,
+                  "tokens": transformers.AutoModelForTokenClassification}
 
 
 def setup():

@@ -104,6 +104,7 @@ MODELS = {
                          activation_function="relu", tie_word_embeddings=False),
     "gpt2-base": gpt2(transformers.GPT2Model, n_layer=1),
     "gpt2-classifier": gpt2(transformers.GPT2ForSequenceClassification, n_layer=1, num_labels=3),
+    "gpt2-tokens": gpt2(transformers.GPT2ForTokenClassification, n_layer=1, num_labels=5, classifier_dropout=0.0),
 }
 
 

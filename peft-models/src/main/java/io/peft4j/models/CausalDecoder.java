@@ -240,7 +240,8 @@ public final class CausalDecoder implements AutoCloseable {
    * Goes on by one token in each sequence.
    *
    * @param tokens a token for each sequence; of those that have ended any token will do
-   * @throws InvalidInputException if a token is not in the vocabulary, or the number is wrong
+   * @throws InvalidInputException if a token is not in the vocabulary, the number is wrong, or all
+   *     sequences have reached the end of the model's context
    */
   public void step(long[] tokens) {
     if (tokens.length != sequences()) {
@@ -251,6 +252,7 @@ public final class CausalDecoder implements AutoCloseable {
               + tokens.length);
     }
     DecoderPasses.checkTokens(passes.limits(), tokens);
+    passes.checkRoom();
     copyPrompts();
     long[] ids = new long[tokens.length];
     for (int place = 0; place < ids.length; place++) {

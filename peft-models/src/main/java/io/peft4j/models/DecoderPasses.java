@@ -109,6 +109,16 @@ final class DecoderPasses implements AutoCloseable {
     }
   }
 
+  /** Sequences that have ended may go past the context beside others, but not all of them. */
+  void checkRoom() {
+    if (cache.length() - rows.longestPad() >= limits().longest()) {
+      throw new InvalidInputException(
+          "there is no room for another token: the model's context holds only "
+              + limits().longest()
+              + ", and every sequence has as many");
+    }
+  }
+
   // --- passes ---------------------------------------------------------------------------------
 
   Network.InputLimits limits() {

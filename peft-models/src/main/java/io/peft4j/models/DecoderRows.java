@@ -80,6 +80,11 @@ final class DecoderRows {
     return pads[prompt];
   }
 
+  /** The padding of the shortest prompt. */
+  int longestPad() {
+    return Arrays.stream(pads).max().orElse(0);
+  }
+
   private int padAt(int place, int rows) {
     return pads[rows == prompts ? promptAt(place) : sequenceAt[place] / copies];
   }

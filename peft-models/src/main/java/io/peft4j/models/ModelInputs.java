@@ -137,13 +137,16 @@ public final class ModelInputs {
     boolean named = inputs.stream().anyMatch(array -> array.getName() != null);
     for (int i = 0; i < inputs.size(); i++) {
       NDArray array = inputs.get(i);
-      int place = named ? NAMES.indexOf(array.getName()) : i;
+      String name = array.getName();
+      int place = !named ? i : name == null ? -1 : NAMES.indexOf(name);
       if (place < 0 || place >= found.length || found[place] != null) {
         throw new InvalidInputException(
             "inputs are "
                 + String.join(", ", NAMES)
                 + ", each at most once, all with their names or none; given was "
-                + (named ? "'" + array.getName() + "'" : inputs.size() + " arrays without names"));
+                + (!named
+                    ? inputs.size() + " arrays without names"
+                    : name == null ? "one without a name beside others" : "'" + name + "'"));
       }
       found[place] = array;
     }

@@ -174,6 +174,7 @@ class InputsTest {
         named(ids(5, 6), "input_ids"),
         named(ids(0, 1 << 20), "position_ids"));
     assertRefused(bert, "'labels'", named(ids.duplicate(), "labels"));
+    assertRefused(bert, "one without a name", named(ids.duplicate(), "input_ids"), ids(1, 1));
     assertRefused(bert, "input_ids are missing", named(ids.duplicate(), "attention_mask"));
     assertRefused(bert, "input_ids are missing");
     assertRefused(

@@ -1,6 +1,7 @@
 package io.peft4j.models;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
@@ -16,7 +17,6 @@ import io.peft4j.nn.LowRankTerm;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.Pass.Segment;
 import io.peft4j.nn.WeightSnapshot;
-import io.peft4j.target.LayerKind;
 import io.peft4j.target.LayerSpec;
 import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Ops;
@@ -80,15 +80,13 @@ class StepTest {
     Map<Integer, LayerAdapter> layers = new HashMap<>();
     int count = seed;
     for (LayerSpec layer : model.layout().layers()) {
-      if (layer.kind() == LayerKind.LINEAR && count++ % 3 != 0) {
-        Shape shape = model.layout().parameters().get(layer.weightName());
-        if (shape != null) {
-          NDArray a = random(manager, random, rank, shape.get(1));
-          NDArray b = random(manager, random, shape.get(0), rank);
-          layers.put(layer.slot(), new Product(new LowRankTerm(a, b, manager.create(0.7f)), says));
-        }
+      if (layer.kind().isLinear() && count++ % 3 != 0) {
+        NDArray a = random(manager, random, rank, layer.inFeatures());
+        NDArray b = random(manager, random, layer.outFeatures(), rank);
+        layers.put(layer.slot(), new Product(new LowRankTerm(a, b, manager.create(0.7f)), says));
       }
     }
+    assertTrue(layers.size() > 1, "hardly any layer is adapted");
     return new Adapter(layers);
   }
 
@@ -150,7 +148,7 @@ class StepTest {
 
   static List<String> decoders() throws IOException {
     return DecoderGoldenTest.decoders().stream()
-        .filter(name -> !name.endsWith("-classifier") && steady(name))
+        .filter(name -> !name.endsWith("-classifier") && !name.endsWith("-tokens") && steady(name))
         .toList();
   }
 

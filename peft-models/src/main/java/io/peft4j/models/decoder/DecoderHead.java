@@ -15,11 +15,13 @@ import org.jspecify.annotations.Nullable;
 /**
  * What a decoder ends with: {@code lm_head} with {@code logits} [batch, length, vocabulary]; {@code
  * score} with {@code logits} [batch, labels], taken at the last token of each row that is not
- * padding; or nothing. Holds no arrays.
+ * padding; {@code classifier} with {@code logits} [batch, length, labels]; or nothing. Holds no
+ * arrays.
  */
 public final class DecoderHead {
   private static final String LOGITS = "lm_head";
   private static final String SCORE = "score";
+  private static final String CLASSIFIER = "classifier";
   private static final Kernel ROWS =
       Kernel.of(
           "x: Tensor, i: Tensor -> Tensor",
@@ -46,6 +48,7 @@ public final class DecoderHead {
         switch (config.task()) {
           case NEXT_TOKEN -> new Linear(layout, LOGITS);
           case SEQUENCE_CLASSIFICATION -> new Linear(layout, SCORE);
+          case TOKEN_CLASSIFICATION -> new Linear(layout, CLASSIFIER);
           case HIDDEN_STATES -> null;
         };
   }
@@ -74,6 +77,10 @@ public final class DecoderHead {
         layout.linear(SCORE, hidden, config.labels(), false);
         layout.head(SCORE);
       }
+      case TOKEN_CLASSIFICATION -> {
+        layout.linear(CLASSIFIER, hidden, config.labels(), true);
+        layout.head(CLASSIFIER);
+      }
       case HIDDEN_STATES -> {}
     }
   }
@@ -91,9 +98,14 @@ public final class DecoderHead {
   public NDList forward(Pass pass, NDArray states, ModelInputs inputs) {
     NDArray output = states;
     if (linear != null) {
-      boolean classifies = config.task() == DecoderTask.SEQUENCE_CLASSIFICATION;
-      output = linear.forward(pass, classifies ? last(states, inputs) : states);
-      if (config.softcap() > 0 && !classifies) {
+      NDArray seen =
+          switch (config.task()) {
+            case SEQUENCE_CLASSIFICATION -> last(states, inputs);
+            case TOKEN_CLASSIFICATION -> Ops.dropout(states, config.dropout(), pass.dropout());
+            default -> states;
+          };
+      output = linear.forward(pass, seen);
+      if (config.softcap() > 0 && !config.task().classifies()) {
         output = Ops.softcap(output, config.softcap());
       }
     }
@@ -135,6 +147,7 @@ public final class DecoderHead {
       switch (config.task()) {
         case NEXT_TOKEN -> new Shape(batch, length, vocabulary);
         case SEQUENCE_CLASSIFICATION -> new Shape(batch, config.labels());
+        case TOKEN_CLASSIFICATION -> new Shape(batch, length, config.labels());
         case HIDDEN_STATES -> new Shape(batch, length, hidden);
       }
     };

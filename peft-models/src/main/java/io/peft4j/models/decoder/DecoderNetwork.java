@@ -38,7 +38,7 @@ final class DecoderNetwork implements Network {
     Integer padding = config.padding();
     HeadConfig ending =
         new HeadConfig(
-            task, config.tied(), config.finalSoftcap(), labels, padding == null ? -1 : padding);
+            task, config.tied(), config.finalSoftcap(), labels, padding == null ? -1 : padding, 0);
     String prefix = task == DecoderTask.HIDDEN_STATES ? "" : DecoderFamily.PREFIX;
     layout = layout(config, prefix, ending);
     tokens = new Embedding(layout, prefix + "embed_tokens");
@@ -79,7 +79,7 @@ final class DecoderNetwork implements Network {
   @Override
   public Optional<CacheShape> cacheShape() {
     LayerConfig layer = config.layer();
-    return task == DecoderTask.SEQUENCE_CLASSIFICATION
+    return task.classifies()
         ? Optional.empty()
         : Optional.of(new CacheShape(layers.size(), layer.keyValueHeads(), layer.headSize()));
   }

@@ -7,5 +7,16 @@ public enum DecoderTask {
   /** Nothing: they are the output. */
   HIDDEN_STATES,
   /** Classifies each row. */
-  SEQUENCE_CLASSIFICATION
+  SEQUENCE_CLASSIFICATION,
+  /** Classifies each token. */
+  TOKEN_CLASSIFICATION;
+
+  /**
+   * Tells whether the output is one of classes, which no text is generated from.
+   *
+   * @return true for the two tasks of classification
+   */
+  public boolean classifies() {
+    return this == SEQUENCE_CLASSIFICATION || this == TOKEN_CLASSIFICATION;
+  }
 }

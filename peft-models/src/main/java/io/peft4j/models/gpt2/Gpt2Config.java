@@ -48,7 +48,6 @@ record Gpt2Config(
     if (hidden % heads != 0) {
       throw config.wrong(headsKey, "a divisor of the hidden size, " + hidden);
     }
-    boolean classifies = task == DecoderTask.SEQUENCE_CLASSIFICATION;
     return new Gpt2Config(
         config.size("vocab_size", 50257),
         config.size(either(config, "n_positions", "max_position_embeddings"), 1024),
@@ -68,7 +67,15 @@ record Gpt2Config(
             config.flag("tie_word_embeddings", true),
             0,
             config.labels(),
-            classifies ? config.tokenOrNone("pad_token_id", -1) : -1));
+            task == DecoderTask.SEQUENCE_CLASSIFICATION
+                ? config.tokenOrNone("pad_token_id", -1)
+                : -1,
+            task == DecoderTask.TOKEN_CLASSIFICATION ? headDropout(config) : 0));
+  }
+
+  /** transformers' rule for heads over tokens; GPT-2's own configuration has neither key. */
+  private static double headDropout(ConfigValues config) {
+    return config.dropout("classifier_dropout", config.dropout("hidden_dropout", 0.1));
   }
 
   /** transformers takes its general names where a configuration has them. */

@@ -8,12 +8,16 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.Predicate;
 
-/** GPT-2: {@code GPT2LMHeadModel}, {@code GPT2Model} and {@code GPT2ForSequenceClassification}. */
+/**
+ * GPT-2: {@code GPT2LMHeadModel}, {@code GPT2Model}, {@code GPT2ForSequenceClassification} and
+ * {@code GPT2ForTokenClassification}.
+ */
 public final class Gpt2Family implements ModelFamily {
   static final String PREFIX = "transformer.";
   private static final String CAUSAL = "GPT2LMHeadModel";
   private static final String HEADLESS = "GPT2Model";
   private static final String CLASSIFIER = "GPT2ForSequenceClassification";
+  private static final String TOKEN_CLASSIFIER = "GPT2ForTokenClassification";
 
   @Override
   public String modelType() {
@@ -22,7 +26,7 @@ public final class Gpt2Family implements ModelFamily {
 
   @Override
   public List<String> architectures() {
-    return List.of(CAUSAL, HEADLESS, CLASSIFIER);
+    return List.of(CAUSAL, HEADLESS, CLASSIFIER, TOKEN_CLASSIFIER);
   }
 
   @Override
@@ -36,6 +40,11 @@ public final class Gpt2Family implements ModelFamily {
   }
 
   @Override
+  public Optional<String> tokenClassifier() {
+    return Optional.of(TOKEN_CLASSIFIER);
+  }
+
+  @Override
   public String prefix() {
     return PREFIX;
   }
@@ -46,6 +55,7 @@ public final class Gpt2Family implements ModelFamily {
         switch (architecture) {
           case CAUSAL -> DecoderTask.NEXT_TOKEN;
           case HEADLESS -> DecoderTask.HIDDEN_STATES;
+          case TOKEN_CLASSIFIER -> DecoderTask.TOKEN_CLASSIFICATION;
           default -> DecoderTask.SEQUENCE_CLASSIFICATION;
         };
     return new Gpt2Network(Gpt2Config.read(config, task));

@@ -69,7 +69,7 @@ final class Gpt2Network implements Network {
 
   @Override
   public Optional<CacheShape> cacheShape() {
-    return config.head().task() == DecoderTask.SEQUENCE_CLASSIFICATION
+    return config.head().task().classifies()
         ? Optional.empty()
         : Optional.of(
             new CacheShape(config.layers(), config.heads(), config.hidden() / config.heads()));
