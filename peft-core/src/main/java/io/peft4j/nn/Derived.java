@@ -6,12 +6,12 @@ import java.util.function.Supplier;
 
 /** What has been worked out once from things that do not change, and goes when they go. */
 final class Derived implements AutoCloseable {
-  private final Map<Object, AutoCloseable> values = new HashMap<>();
+  private final Map<Object, Object> values = new HashMap<>();
   private boolean closed;
 
   /** The value of a key, made if it is not there yet. Making one may ask for others. */
-  synchronized <T extends AutoCloseable> T get(Object key, Class<T> type, Supplier<T> maker) {
-    AutoCloseable value = values.get(key);
+  synchronized <T> T get(Object key, Class<T> type, Supplier<T> maker) {
+    Object value = values.get(key);
     if (value == null) {
       if (closed) {
         throw new IllegalStateException("the lease has ended");
@@ -25,11 +25,13 @@ final class Derived implements AutoCloseable {
   @Override
   public synchronized void close() {
     closed = true;
-    for (AutoCloseable value : values.values()) {
-      try {
-        value.close();
-      } catch (Exception e) {
-        throw new IllegalStateException("arrays do not fail to close", e);
+    for (Object value : values.values()) {
+      if (value instanceof AutoCloseable held) {
+        try {
+          held.close();
+        } catch (Exception e) {
+          throw new IllegalStateException("arrays do not fail to close", e);
+        }
       }
     }
     values.clear();

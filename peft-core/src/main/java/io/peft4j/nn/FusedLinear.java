@@ -166,22 +166,19 @@ public final class FusedLinear {
   }
 
   /**
-   * Puts the product together, or takes what has been put together before.
+   * Puts the product together.
    *
-   * @param pass weights and adapters
-   * @return the operands; null if the adapters do not {@linkplain #fits fit}, or the weights can
-   *     neither be packed together nor used as they are held
+   * @param pass weights and adapters that {@linkplain #fits fit}
+   * @return the operands, good for as long as the pass; null if the weights can neither be packed
+   *     together nor used as they are held
    */
   public @Nullable Operands operands(Pass pass) {
-    if (!fits(pass)) {
-      return null;
-    }
     Base base = pass.weights().derived().get(this, Base.class, () -> base(pass.weights()));
     if (base.arrays.isEmpty()) {
       return null;
     }
     LowRankStack stack =
-        pass.derived().get(this, LowRankStack.class, () -> LowRankStack.of(pass, layers, in, outs));
+        pass.derive(this, LowRankStack.class, () -> LowRankStack.of(pass, layers, in, outs));
     List<NDArray> operands = new ArrayList<>(base.arrays);
     if (stack.a() != null && stack.b() != null) {
       operands.add(stack.a());

@@ -1,21 +1,16 @@
 package io.peft4j.nn;
 
 import ai.djl.Device;
-import ai.djl.engine.EngineException;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDArrays;
 import ai.djl.ndarray.NDList;
-import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
 import ai.djl.ndarray.types.Shape;
-import io.peft4j.PeftException;
 import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Kernel;
 import io.peft4j.torch.Scopes;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * Packs in float16, half the bytes of float32. It holds every bfloat16 of a magnitude from 2^-17 to
@@ -23,8 +18,6 @@ import org.slf4j.LoggerFactory;
  */
 final class HalfPacking implements RowPacking {
   static final HalfPacking INSTANCE = new HalfPacking();
-
-  private static final Logger LOG = LoggerFactory.getLogger(HalfPacking.class);
 
   private static final Kernel PACK =
       Kernel.of("w: Tensor -> Tensor", "return torch.fbgemm_pack_gemm_matrix_fp16(w)");
@@ -38,19 +31,7 @@ final class HalfPacking implements RowPacking {
 
   /** Whether the engine has these products here, tried once. */
   private static final class Engine {
-    private static final boolean AVAILABLE = tried();
-
-    private static boolean tried() {
-      try (NDManager manager = NDManager.newBaseManager(Device.cpu(), "PyTorch");
-          GradMode off = GradMode.off();
-          NDArray some = manager.ones(new Shape(16, 16));
-          NDArray pack = PACK.call(some)) {
-        return true;
-      } catch (EngineException | PeftException e) {
-        LOG.info("products of few rows are not packed: {}", e.getMessage());
-        return false;
-      }
-    }
+    private static final boolean AVAILABLE = PACK.works(manager -> manager.ones(new Shape(16, 16)));
   }
 
   @Override

@@ -102,7 +102,10 @@ public abstract class Layer {
     return override == null ? pass.weights().weight(biasIndex).dense() : override;
   }
 
-  /** The weight of a layer where no adapter acts, if all rows have the same; else null. */
+  /**
+   * The weight of a layer where no adapter acts, if all rows have the same and it is held in
+   * float32; else null.
+   */
   final @Nullable NDArray plain(Pass pass) {
     NDArray own = null;
     for (int i = 0; i < pass.segments().size(); i++) {
@@ -113,7 +116,8 @@ public abstract class Layer {
       }
       own = override;
     }
-    return own == null ? pass.weights().weight(weightIndex).dense() : own;
+    Weight base = pass.weights().weight(weightIndex);
+    return own != null ? own : base.holdsFloat32() ? base.dense() : null;
   }
 
   abstract NDArray compute(NDArray x, Weight weight, @Nullable NDArray bias);

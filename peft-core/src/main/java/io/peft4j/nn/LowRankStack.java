@@ -13,6 +13,7 @@ import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Scopes;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -73,7 +74,7 @@ record LowRankStack(@Nullable NDArray a, @Nullable NDArray b) implements AutoClo
       }
       NDList as = new NDList();
       NDList bs = new NDList();
-      long out = java.util.Arrays.stream(outs).sum();
+      long out = Arrays.stream(outs).sum();
       for (int i = 0; i < pairs.size(); i++) {
         NDArray a = filled(manager, pairs.get(i).a, 0, new Shape(rank, in));
         NDArray b = filled(manager, pairs.get(i).b, 1, new Shape(out, rank));
@@ -103,7 +104,7 @@ record LowRankStack(@Nullable NDArray a, @Nullable NDArray b) implements AutoClo
   private static Pair pair(Segment segment, List<LayerSpec> layers, long[] outs) {
     Pair pair = new Pair(new NDList(), new NDList());
     long before = 0;
-    long after = java.util.Arrays.stream(outs).sum();
+    long after = Arrays.stream(outs).sum();
     for (int l = 0; l < outs.length; l++) {
       after -= outs[l];
       for (int i = 0; i < segment.adapters().size(); i++) {

@@ -2,6 +2,7 @@ package io.peft4j.nn;
 
 import ai.djl.ndarray.NDArray;
 import java.util.List;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -65,9 +66,18 @@ public final class Pass implements AutoCloseable {
     return dropout;
   }
 
-  /** What has been worked out from the adapters of this pass. */
-  Derived derived() {
-    return derived;
+  /**
+   * Something worked out once from the weights and adapters of this pass, which do not change while
+   * it lasts.
+   *
+   * @param key what it is worked out for
+   * @param type its class
+   * @param maker works it out; what it gives is closed with this pass if it can be
+   * @param <T> its class
+   * @return what the maker gave at the first call with that key
+   */
+  public <T> T derive(Object key, Class<T> type, Supplier<T> maker) {
+    return derived.get(key, type, maker);
   }
 
   /** Frees what was worked out for this pass. */

@@ -30,7 +30,7 @@ public final class RmsNorm extends Layer {
   }
 
   /**
-   * The weight, if all rows have the same and nothing else acts here.
+   * The weight, if all rows have the same, it is held in float32, and nothing else acts here.
    *
    * @param pass weights and adapters
    * @return float32 [size], not the caller's; null if there is more to it

@@ -149,6 +149,17 @@ public final class Json {
     return PythonJson.write(value);
   }
 
+  /**
+   * Writes a string as Python's json module does.
+   *
+   * @param out takes the text, quotes included
+   * @param text any string
+   * @param ascii whether all but printable ASCII is escaped; else only control characters are
+   */
+  public static void quote(StringBuilder out, String text, boolean ascii) {
+    PythonJson.quote(out, text, ascii);
+  }
+
   private static JsonNode read(Reader reader, String origin) throws IOException {
     try {
       JsonNode value = MAPPER.readTree(reader);

@@ -25,7 +25,7 @@ final class PythonJson {
     switch (value.getNodeType()) {
       case OBJECT -> object(value, depth);
       case ARRAY -> array(value, depth);
-      case STRING -> string(value.textValue());
+      case STRING -> quote(out, value.textValue(), true);
       case BOOLEAN -> out.append(value.booleanValue());
       case NUMBER -> {
         if (value.isIntegralNumber()) {
@@ -55,7 +55,7 @@ final class PythonJson {
     for (String key : keys) {
       out.append(before);
       newline(depth + 1);
-      string(key);
+      quote(out, key, true);
       out.append(": ");
       value(object.get(key), depth + 1);
       before = ',';
@@ -84,7 +84,7 @@ final class PythonJson {
     out.append('\n').append("  ".repeat(depth));
   }
 
-  private void string(String text) {
+  static void quote(StringBuilder out, String text, boolean ascii) {
     out.append('"');
     for (int i = 0; i < text.length(); i++) {
       char c = text.charAt(i);
@@ -97,7 +97,7 @@ final class PythonJson {
         case '\f' -> out.append("\\f");
         case '\b' -> out.append("\\b");
         default -> {
-          if (c >= ' ' && c <= '~') {
+          if (c >= ' ' && (c <= '~' || !ascii)) {
             out.append(c);
           } else {
             out.append("\\u");

@@ -1,6 +1,7 @@
 package io.peft4j.torch;
 
 import ai.djl.Device;
+import ai.djl.engine.EngineException;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
@@ -14,10 +15,13 @@ import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.util.function.Function;
 import java.util.zip.CRC32;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * A function of tensors written as TorchScript text: the way to operators that DJL's own interface
@@ -33,6 +37,7 @@ import org.jspecify.annotations.Nullable;
  * GradMode}.
  */
 public final class Kernel {
+  private static final Logger LOG = LoggerFactory.getLogger(Kernel.class);
   private static final ThreadLocal<Boolean> PREPARED = new ThreadLocal<>();
 
   private final String signature;
@@ -81,6 +86,25 @@ public final class Kernel {
     }
     // "training" only keeps the results from becoming inference tensors, which autograd refuses.
     return IValueUtils.forward(module(), arguments, true);
+  }
+
+  /**
+   * Tells whether the engine has what this kernel calls on this machine, by a trial. Some operators
+   * exist on some processors only.
+   *
+   * @param sample makes an input for the trial, on the CPU
+   * @return false if the call failed
+   */
+  public boolean works(Function<NDManager, NDArray> sample) {
+    try (NDManager manager = NDManager.newBaseManager(Device.cpu(), "PyTorch");
+        GradMode off = GradMode.off();
+        NDArray input = sample.apply(manager);
+        NDArray output = call(input)) {
+      return true;
+    } catch (EngineException | PeftException e) {
+      LOG.info("not on this machine: {} ({})", body, e.getMessage());
+      return false;
+    }
   }
 
   private PtSymbolBlock module() {

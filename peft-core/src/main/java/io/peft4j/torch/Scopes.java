@@ -5,6 +5,7 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
+import java.util.function.Function;
 import java.util.function.Supplier;
 
 /** Frees intermediate arrays early. */
@@ -30,6 +31,19 @@ public final class Scopes {
     array.attach(SYSTEM);
     NDScope.unregister(array);
     return array;
+  }
+
+  /**
+   * Makes an array that no manager and no scope closes; as {@link #unmanaged(NDArray)}.
+   *
+   * @param device where it is made
+   * @param maker makes it, with a manager that is closed afterwards with all else that was made
+   * @return the array; the caller closes it
+   */
+  public static NDArray unmanaged(Device device, Function<NDManager, NDArray> maker) {
+    try (NDManager manager = NDManager.newBaseManager(device, "PyTorch")) {
+      return unmanaged(maker.apply(manager));
+    }
   }
 
   /**

@@ -83,10 +83,13 @@ public final class CausalContext {
       NDArray value,
       int window,
       double dropout) {
-    NDArray mask = masks.get(limit(window));
-    return cache == null
-        ? attention.attend(query, key, value, mask, mask == null, dropout)
-        : cache.attend(layer, attention, query, key, value, mask, window);
+    if (cache == null) {
+      NDArray mask = masks.get(limit(window));
+      return attention.attend(query, key, value, mask, mask == null, dropout);
+    }
+    CacheView view = cacheView(layer, window);
+    return attention.attendCached(
+        query, key, value, view.keys, view.values, view.past, view.mask, view.window);
   }
 
   /**

@@ -6,7 +6,6 @@ import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.models.Network.CacheShape;
-import io.peft4j.torch.Attention;
 import io.peft4j.torch.Kernel;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Scopes;
@@ -108,25 +107,6 @@ public final class KeyValueCache implements AutoCloseable {
   /** Counts the tokens whose keys and values all layers have written. */
   void end(long tokens) {
     length += tokens;
-  }
-
-  /**
-   * Adds a layer's keys and values and attends to all there are then.
-   *
-   * @param layer number of the layer
-   * @param attention how it attends
-   * @see Attention#attendCached
-   */
-  NDArray attend(
-      int layer,
-      Attention attention,
-      NDArray query,
-      NDArray key,
-      NDArray value,
-      @Nullable NDArray mask,
-      int window) {
-    return attention.attendCached(
-        query, key, value, keys[layer], values[layer], begun(), mask, window);
   }
 
   /** A layer's buffers. */

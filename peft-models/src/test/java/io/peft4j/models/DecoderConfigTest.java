@@ -12,15 +12,10 @@ import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.InvalidConfigException;
-import io.peft4j.state.Checkpoint;
 import io.peft4j.state.Json;
-import io.peft4j.state.SafeTensorsWriter;
-import io.peft4j.state.SafeTensorsWriter.Entry;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
@@ -49,18 +44,9 @@ class DecoderConfigTest {
   private Path changed(
       String model, Consumer<ObjectNode> keys, Consumer<Map<String, NDArray>> change)
       throws IOException {
-    Map<String, NDArray> tensors = new LinkedHashMap<>();
-    try (Checkpoint checkpoint = Checkpoint.open(Goldens.directory(model))) {
-      checkpoint.names().forEach(name -> tensors.put(name, checkpoint.float32(manager, name)));
-    }
-    change.accept(tensors);
-    List<Entry> entries =
-        tensors.entrySet().stream().map(e -> Entry.of(e.getKey(), e.getValue())).toList();
-    SafeTensorsWriter.write(directory.resolve("model.safetensors"), entries, Map.of());
     ObjectNode config = Goldens.config(model);
     keys.accept(config);
-    Files.writeString(directory.resolve("config.json"), config.toString());
-    return directory;
+    return Goldens.changed(directory, model, config, change);
   }
 
   private NDList inputs(String model) {

@@ -8,10 +8,19 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.peft4j.state.Checkpoint;
 import io.peft4j.state.Json;
 import io.peft4j.state.SafeTensors;
+import io.peft4j.state.SafeTensorsWriter;
+import io.peft4j.state.SafeTensorsWriter.Entry;
 import io.peft4j.torch.Precision;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
 
 /** The golden models and what transformers makes of their inputs. */
 final class Goldens {
@@ -31,6 +40,24 @@ final class Goldens {
 
   static ObjectNode config(String model) {
     return Json.readObject(directory(model).resolve("config.json"));
+  }
+
+  /** Writes a golden model with another configuration and other tensors into a directory. */
+  static Path changed(
+      Path directory, String model, ObjectNode config, Consumer<Map<String, NDArray>> change)
+      throws IOException {
+    try (NDManager manager = NDManager.newBaseManager("PyTorch")) {
+      Map<String, NDArray> tensors = new LinkedHashMap<>();
+      try (Checkpoint checkpoint = Checkpoint.open(directory(model))) {
+        checkpoint.names().forEach(name -> tensors.put(name, checkpoint.float32(manager, name)));
+      }
+      change.accept(tensors);
+      List<Entry> entries =
+          tensors.entrySet().stream().map(e -> Entry.of(e.getKey(), e.getValue())).toList();
+      SafeTensorsWriter.write(directory.resolve("model.safetensors"), entries, Map.of());
+    }
+    Files.writeString(directory.resolve("config.json"), config.toString());
+    return directory;
   }
 
   static NDList inputs(NDManager manager, Path file) {

@@ -17,12 +17,8 @@ import io.peft4j.InvalidConfigException;
 import io.peft4j.MalformedFileException;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
-import io.peft4j.state.Checkpoint;
 import io.peft4j.state.SafeTensors;
-import io.peft4j.state.SafeTensorsWriter;
-import io.peft4j.state.SafeTensorsWriter.Entry;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -55,16 +51,7 @@ class LoadTest {
 
   private Path changed(String model, ObjectNode config, Consumer<Map<String, NDArray>> change)
       throws IOException {
-    Map<String, NDArray> tensors = new LinkedHashMap<>();
-    try (Checkpoint checkpoint = Checkpoint.open(Goldens.directory(model))) {
-      checkpoint.names().forEach(name -> tensors.put(name, checkpoint.float32(manager, name)));
-    }
-    change.accept(tensors);
-    List<Entry> entries =
-        tensors.entrySet().stream().map(e -> Entry.of(e.getKey(), e.getValue())).toList();
-    SafeTensorsWriter.write(directory.resolve("model.safetensors"), entries, Map.of());
-    Files.writeString(directory.resolve("config.json"), config.toString());
-    return directory;
+    return Goldens.changed(directory, model, config, change);
   }
 
   private NDList run(PretrainedModel model) {

@@ -26,6 +26,7 @@ import java.util.Optional;
 final class DecoderNetwork implements Network {
   private final DecoderConfig config;
   private final DecoderTask task;
+  private final int[] windows;
   private final ModelLayout layout;
   private final Embedding tokens;
   private final List<DecoderLayer> layers = new ArrayList<>();
@@ -35,6 +36,7 @@ final class DecoderNetwork implements Network {
   DecoderNetwork(DecoderConfig config, DecoderTask task, int labels) {
     this.config = config;
     this.task = task;
+    windows = config.windows().stream().distinct().mapToInt(Integer::intValue).toArray();
     Integer padding = config.padding();
     HeadConfig ending =
         new HeadConfig(
@@ -86,7 +88,6 @@ final class DecoderNetwork implements Network {
 
   @Override
   public NDList forward(Pass pass, ModelInputs inputs) {
-    int[] windows = config.windows().stream().distinct().mapToInt(Integer::intValue).toArray();
     CausalContext context = new CausalContext(inputs, windows);
     Map<Rope, NDList> rotations = new HashMap<>();
     for (Rope rope : config.ropes()) {

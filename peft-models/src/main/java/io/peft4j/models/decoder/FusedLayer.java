@@ -86,10 +86,15 @@ final class FusedLayer {
   /** The arrays of the layer in the order that the kernel takes them, and the forms of products. */
   record Prepared(List<Form> forms, List<NDArray> operands) {}
 
-  /**
-   * Collects the operands; null if the adapters of the pass act in ways that this cannot compute.
-   */
+  /** What {@link #collect} gave, null included. */
+  private record Collected(@Nullable Prepared prepared) {}
+
+  /** The operands for a pass, collected once; null if the layer cannot be computed so. */
   @Nullable Prepared prepare(Pass pass) {
+    return pass.derive(this, Collected.class, () -> new Collected(collect(pass))).prepared();
+  }
+
+  private @Nullable Prepared collect(Pass pass) {
     List<Form> forms = new ArrayList<>();
     List<NDArray> operands = new ArrayList<>();
     // All or none: packs that nothing uses would stay.

@@ -329,14 +329,18 @@ public final class GgufModel implements AutoCloseable {
     if (matrix && packed && !exact) {
       return new GgufWeight(file.share(), parameter, chosen);
     }
-    try (NDManager manager = NDManager.newBaseManager(Device.cpu(), "PyTorch")) {
-      NDArray values = float32(manager, name);
-      if (matrix && (type == GgufType.F16 || type == GgufType.BF16)) {
-        NDArray half = type == GgufType.F16 ? Ops.toFloat16(values) : Ops.toBfloat16(values);
-        return new HalfWeight(Scopes.unmanaged(half), chosen);
-      }
-      return DenseWeight.owning(Scopes.unmanaged(values), chosen);
+    if (matrix && (type == GgufType.F16 || type == GgufType.BF16)) {
+      return new HalfWeight(
+          Scopes.unmanaged(
+              Device.cpu(),
+              manager -> {
+                NDArray values = float32(manager, name);
+                return type == GgufType.F16 ? Ops.toFloat16(values) : Ops.toBfloat16(values);
+              }),
+          chosen);
     }
+    return DenseWeight.owning(
+        Scopes.unmanaged(Device.cpu(), manager -> float32(manager, name)), chosen);
   }
 
   /**

@@ -1,13 +1,11 @@
 package io.peft4j.models.gguf;
 
 import ai.djl.Device;
-import ai.djl.engine.EngineException;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
-import io.peft4j.PeftException;
 import io.peft4j.models.gguf.GgufModel.Parameter;
 import io.peft4j.nn.RowPacking;
 import io.peft4j.nn.Weight;
@@ -24,8 +22,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * Packs Q4_0 and Q4_1 in the engine's own form of four bits: (q - 8)·scale + offset in groups of
@@ -35,7 +31,6 @@ import org.slf4j.LoggerFactory;
 final class Int4Packing implements RowPacking {
   static final Int4Packing INSTANCE = new Int4Packing();
 
-  private static final Logger LOG = LoggerFactory.getLogger(Int4Packing.class);
   private static final int GROUP = 32;
 
   /** The engine's tiles: rows come in sixteens. */
@@ -51,19 +46,8 @@ final class Int4Packing implements RowPacking {
 
   /** Whether the engine has these products here, tried once. */
   private static final class Engine {
-    private static final boolean AVAILABLE = tried();
-
-    private static boolean tried() {
-      try (NDManager manager = NDManager.newBaseManager(Device.cpu(), "PyTorch");
-          GradMode off = GradMode.off();
-          NDArray some = manager.ones(new Shape(TILE, 2 * GROUP), DataType.INT32);
-          NDArray pack = PACK.call(some)) {
-        return true;
-      } catch (EngineException | PeftException e) {
-        LOG.info("four-bit weights are not multiplied packed: {}", e.getMessage());
-        return false;
-      }
-    }
+    private static final boolean AVAILABLE =
+        PACK.works(manager -> manager.ones(new Shape(TILE, 2 * GROUP), DataType.INT32));
   }
 
   /** Whether a parameter has this form. */

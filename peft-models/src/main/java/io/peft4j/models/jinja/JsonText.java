@@ -1,8 +1,10 @@
 package io.peft4j.models.jinja;
 
+import io.peft4j.state.Json;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /** Python's {@code json.dumps}, as the filter {@code tojson} of transformers calls it. */
@@ -63,7 +65,7 @@ final class JsonText {
     List<Object> items = Values.sequence(value);
     if (value instanceof String text) {
       budget.text(text);
-      quote(text);
+      Json.quote(out, text, ascii);
     } else if (value instanceof Dict dict) {
       writeDict(dict, level);
     } else if (items != null) {
@@ -83,13 +85,12 @@ final class JsonText {
     if (sorted) {
       List<Object> keys = SequenceFilters.sorted(engine, dict.keys(), key -> key, false);
       entries.clear();
-      keys.forEach(
-          key -> entries.add(Map.entry(key, java.util.Objects.requireNonNull(dict.get(key)))));
+      keys.forEach(key -> entries.add(Map.entry(key, Objects.requireNonNull(dict.get(key)))));
     }
     for (int i = 0; i < entries.size(); i++) {
       separate(i == 0 ? "{" : itemSeparator, level + 1);
       Object key = entries.get(i).getKey();
-      quote(key instanceof String text ? text : scalar(key));
+      Json.quote(out, key instanceof String text ? text : scalar(key), ascii);
       out.append(keySeparator);
       write(entries.get(i).getValue(), level + 1);
     }
@@ -132,29 +133,5 @@ final class JsonText {
               : Printer.real(number);
     }
     throw new Failure("tojson: a value of type " + Values.typeName(value) + " has no JSON form");
-  }
-
-  private void quote(String text) {
-    out.append('"');
-    for (int i = 0; i < text.length(); i++) {
-      char c = text.charAt(i);
-      switch (c) {
-        case '"' -> out.append("\\\"");
-        case '\\' -> out.append("\\\\");
-        case '\n' -> out.append("\\n");
-        case '\r' -> out.append("\\r");
-        case '\t' -> out.append("\\t");
-        case '\b' -> out.append("\\b");
-        case '\f' -> out.append("\\f");
-        default -> {
-          if (c < 0x20 || ascii && c > 0x7e) {
-            out.append(String.format("\\u%04x", (int) c));
-          } else {
-            out.append(c);
-          }
-        }
-      }
-    }
-    out.append('"');
   }
 }
