@@ -7,6 +7,7 @@ import io.peft4j.state.AdapterState;
 import io.peft4j.state.PeftDirectory;
 import io.peft4j.state.SavedAdapter;
 import java.nio.file.Path;
+import java.util.Map;
 
 /**
  * A fine-tuning method. Found by {@link java.util.ServiceLoader}; stateless; used by any number of
@@ -47,6 +48,26 @@ public interface PeftMethod {
    * @throws InvalidConfigException if the configuration does not fit the base
    */
   void attach(AttachContext context, AdapterBuilder adapter);
+
+  /**
+   * The learning rate that suits this method when a user names none.
+   *
+   * @return a rate for AdamW
+   */
+  default double learningRate() {
+    return 2e-4;
+  }
+
+  /**
+   * How users may spell the settings of this method in training configurations, beside the keys of
+   * {@link #readConfig}.
+   *
+   * @return spelling to the key that {@link #readConfig} takes; every key that may be set is among
+   *     the spellings too
+   */
+  default Map<String, String> settings() {
+    return Map.of();
+  }
 
   /**
    * Tells whether a directory holds an adapter of this method.
