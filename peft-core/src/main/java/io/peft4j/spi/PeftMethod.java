@@ -7,7 +7,7 @@ import io.peft4j.state.AdapterState;
 import io.peft4j.state.PeftDirectory;
 import io.peft4j.state.SavedAdapter;
 import java.nio.file.Path;
-import java.util.Map;
+import java.util.Set;
 
 /**
  * A fine-tuning method. Found by {@link java.util.ServiceLoader}; stateless; used by any number of
@@ -59,14 +59,24 @@ public interface PeftMethod {
   }
 
   /**
-   * How users may spell the settings of this method in training configurations, beside the keys of
-   * {@link #readConfig}.
+   * The names under which the settings of this method may stand in training configurations: the
+   * keys of {@link #readConfig} that users set, and other spellings that they know.
    *
-   * @return spelling to the key that {@link #readConfig} takes; every key that may be set is among
-   *     the spellings too
+   * @return the names
    */
-  default Map<String, String> settings() {
-    return Map.of();
+  default Set<String> settings() {
+    return Set.of();
+  }
+
+  /**
+   * Makes a configuration from the settings of a training configuration.
+   *
+   * @param settings values under names that are among {@link #settings}
+   * @return the checked configuration
+   * @throws InvalidConfigException if a value is wrong, or two names say the same
+   */
+  default PeftConfig readSettings(ObjectNode settings) {
+    return readConfig(settings);
   }
 
   /**

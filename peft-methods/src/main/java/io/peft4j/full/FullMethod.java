@@ -49,8 +49,8 @@ public final class FullMethod implements PeftMethod {
   }
 
   @Override
-  public Map<String, String> settings() {
-    return Map.of(FullConfig.FREEZE, FullConfig.FREEZE);
+  public Set<String> settings() {
+    return Set.of(FullConfig.FREEZE);
   }
 
   @Override
