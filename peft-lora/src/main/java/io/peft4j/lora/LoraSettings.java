@@ -76,8 +76,8 @@ final class LoraSettings {
               config.set(key, value(entry.getKey(), entry.getValue()));
             });
     JsonNode rank = settings.path(LORA_RANK);
-    if (rank.isIntegralNumber() && !config.has("lora_alpha")) {
-      config.put("lora_alpha", 2 * rank.longValue());
+    if (rank.isInt() && !config.has("lora_alpha")) {
+      config.put("lora_alpha", 2 * rank.intValue());
     }
     return config;
   }
