@@ -79,7 +79,7 @@ final class LoraCreation {
             context.manager());
     boolean begins = init.takesFromBase() && layer.kind().isLinear();
     Factors initial =
-        begins ? new Factors(assembly.own(factors.a()), assembly.own(factors.b())) : null;
+        begins ? new Factors(context.own(factors.a()), context.own(factors.b())) : null;
     NDArray bias =
         config.loraBias()
             ? LoraInitializer.bias(init, layer.outFeatures(), rank, context.manager())
@@ -126,7 +126,7 @@ final class LoraCreation {
   }
 
   private NDArray copyOf(String parameter) {
-    return assembly.own(context.parameter(parameter).dense());
+    return context.own(context.parameter(parameter).dense());
   }
 
   private void biases(Matches matches) {

@@ -2,17 +2,17 @@ package io.peft4j.full;
 
 import ai.djl.ndarray.NDArray;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.PeftConfig;
+import io.peft4j.nn.Weight;
 import io.peft4j.spi.AdapterBuilder;
 import io.peft4j.spi.AttachContext;
 import io.peft4j.spi.PeftMethod;
+import io.peft4j.spi.SavedTensors;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.target.ParameterPatterns;
-import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
-import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
@@ -65,55 +65,31 @@ public final class FullMethod implements PeftMethod {
       throw new InvalidConfigException(
           FullConfig.FREEZE + " " + config.freeze() + " leaves no parameter to train");
     }
-    Map<String, NDArray> saved = context.saved().orElse(null);
-    if (saved != null) {
-      check(layout, trained, saved);
-    }
+    SavedTensors saved = context.saved().isPresent() ? new SavedTensors(context, "") : null;
+    Map<String, NDArray> copies = new LinkedHashMap<>();
     for (String name : trained) {
-      NDArray values = saved == null ? context.parameter(name).dense() : saved.get(name);
-      if (values == null) {
-        throw new IllegalStateException(name + " was checked to be there");
+      Weight own = context.parameter(name);
+      NDArray copy = saved == null ? context.own(own.dense()) : saved.require(name, own.shape());
+      if (copy != null) {
+        copies.put(name, copy);
       }
-      NDArray copy = values.duplicate();
-      adapter.override(name, name, copy, true);
-      layout
-          .tied()
-          .forEach(
-              (alias, shared) -> {
-                if (shared.equals(name)) {
-                  adapter.overrideTied(alias, copy);
-                }
-              });
-      adapter.report(name, "trained itself", "not frozen");
     }
+    if (saved != null) {
+      saved.finish();
+    }
+    copies.forEach((name, copy) -> put(adapter, layout, name, copy));
   }
 
-  private static void check(ModelLayout layout, Set<String> trained, Map<String, NDArray> saved) {
-    List<String> problems = new ArrayList<>();
-    for (String name : trained) {
-      NDArray array = saved.get(name);
-      if (array == null) {
-        problems.add("missing " + name);
-      } else if (!array.getShape().equals(layout.parameters().get(name))) {
-        problems.add(
-            name
-                + " has shape "
-                + array.getShape()
-                + " where "
-                + layout.parameters().get(name)
-                + " is needed");
-      }
-    }
-    saved.keySet().stream()
-        .filter(name -> !trained.contains(name))
-        .forEach(name -> problems.add("no place for " + name));
-    if (!problems.isEmpty()) {
-      throw new AdapterStateException(
-          "the tensors do not fit this "
-              + layout.modelType()
-              + " model: "
-              + String.join("; ", problems.subList(0, Math.min(3, problems.size())))
-              + (problems.size() > 3 ? "; and " + (problems.size() - 3) + " more" : ""));
-    }
+  private static void put(AdapterBuilder adapter, ModelLayout layout, String name, NDArray copy) {
+    adapter.override(name, name, copy, true);
+    adapter.report(name, "trained itself", "not frozen");
+    layout
+        .tied()
+        .forEach(
+            (alias, shared) -> {
+              if (shared.equals(name)) {
+                adapter.overrideTied(alias, copy);
+              }
+            });
   }
 }

@@ -178,7 +178,7 @@ final class FullTrainingTest {
     try (PretrainedModel other = golden("qwen3")) {
       String message =
           assertThrows(PeftException.class, () -> PeftModel.load(other, directory)).getMessage();
-      assertTrue(message.contains("do not fit this qwen3 model"), message);
+      assertTrue(message.contains("does not fit this qwen3 model"), message);
     }
   }
 
