@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-AREAS = ["models", "adapters", "matching", "safetensors_files", "training", "multi", "optimizer", "full", "chat_templates",
+AREAS = ["models", "adapters", "matching", "safetensors_files", "training", "multi", "optimizer", "full", "methods", "chat_templates",
          "gguf_files", "generation"]
 
 

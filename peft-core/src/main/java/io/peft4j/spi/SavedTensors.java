@@ -19,6 +19,7 @@ public final class SavedTensors {
   private static final int SHOWN = 6;
 
   private final AttachContext context;
+  private final String prefix;
   private final Map<String, NDArray> left = new TreeMap<>();
   private final List<String> problems = new ArrayList<>();
 
@@ -26,21 +27,18 @@ public final class SavedTensors {
    * The tensors of a context.
    *
    * @param context has saved tensors
-   * @param prefix what every state key begins with; left away from the keys here
+   * @param prefix what state keys begin with; left away from the keys here. A key that begins
+   *     otherwise has to be taken whole
    */
   public SavedTensors(AttachContext context, String prefix) {
     this.context = context;
+    this.prefix = prefix;
     context
         .saved()
         .orElseThrow()
         .forEach(
-            (key, array) -> {
-              if (key.startsWith(prefix)) {
-                left.put(key.substring(prefix.length()), array);
-              } else {
-                problems.add(key + " does not begin with " + prefix);
-              }
-            });
+            (key, array) ->
+                left.put(key.startsWith(prefix) ? key.substring(prefix.length()) : key, array));
   }
 
   /**
@@ -126,7 +124,11 @@ public final class SavedTensors {
    * @throws AdapterStateException if there were problems, or something is left
    */
   public void finish() {
-    left.keySet().forEach(key -> problems.add("no place for " + key));
+    for (String key : left.keySet()) {
+      boolean whole = context.saved().orElseThrow().containsKey(prefix + key);
+      problems.add(
+          whole ? "no place for " + key : "no place for " + key + ", which lacks " + prefix);
+    }
     if (problems.isEmpty()) {
       return;
     }

@@ -285,11 +285,7 @@ public final class LoraConfigBuilder {
   }
 
   private void put(String key, Targets targets) {
-    if (targets instanceof Targets.Names names) {
-      strings(key, names.names());
-    } else {
-      json.put(key, targets.jsonValue().toString());
-    }
+    json.set(key, targets.json());
   }
 
   private void strings(String key, Collection<String> values) {

@@ -5,6 +5,7 @@ import ai.djl.ndarray.types.Shape;
 import io.peft4j.AdapterStateException;
 import io.peft4j.spi.AdapterBuilder;
 import io.peft4j.spi.AttachContext;
+import io.peft4j.spi.SavedModules;
 import io.peft4j.spi.SavedTensors;
 import io.peft4j.state.PeftDirectory;
 import io.peft4j.target.LayerSpec;
@@ -70,13 +71,7 @@ final class LoraLoading {
       lowRank(layer, reasons.get(layer.path()));
     }
     tokens();
-    Map<String, String> heads = new LinkedHashMap<>();
-    for (String module : matches.modulesToSave()) {
-      layout.parameterNames().stream()
-          .filter(name -> name.startsWith(module + "."))
-          .forEach(name -> heads.put(name, module));
-    }
-    copies(heads);
+    copies(SavedModules.parameters(context, matches.modulesToSave()));
     tensors.finish();
     assembly.finish(config);
   }
