@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-AREAS = ["models", "adapters", "matching", "safetensors_files", "training", "multi", "optimizer", "full", "methods", "chat_templates",
-         "gguf_files", "generation"]
+AREAS = ["models", "adapters", "matching", "safetensors_files", "training", "multi", "optimizer", "full", "methods",
+         "chat_templates", "gguf_files", "generation", "family_generation"]
 
 
 def main():
