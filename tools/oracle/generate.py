@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-AREAS = ["models", "adapters", "matching", "safetensors_files", "training", "multi", "optimizer", "full", "chat_templates",
-         "gguf_files", "generation"]
+AREAS = ["models", "adapters", "matching", "safetensors_files", "training", "loraplus", "multi", "optimizer", "full",
+         "chat_templates", "gguf_files", "generation"]
 
 
 def main():

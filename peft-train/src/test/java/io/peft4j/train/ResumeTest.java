@@ -13,10 +13,12 @@ import io.peft4j.MalformedFileException;
 import io.peft4j.train.checkpoint.CheckpointStore;
 import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
@@ -120,10 +122,12 @@ final class ResumeTest {
       Process process = fork(killed);
       try (BufferedReader lines =
           new BufferedReader(
-              new java.io.InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
-        // The first line comes when the run is on its way; from there on, any moment.
-        assertTrue(lines.readLine() != null);
-        TimeUnit.MILLISECONDS.sleep(random.nextInt(60));
+              new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
+        // A step that has been made, then any moment of the saving and of the steps after it.
+        for (int step = random.nextInt(5); step >= 0; step--) {
+          assertTrue(lines.readLine() != null);
+        }
+        TimeUnit.MILLISECONDS.sleep(random.nextInt(100));
         process.destroyForcibly().waitFor();
       }
       CheckpointStore store = new CheckpointStore(killed);
@@ -133,8 +137,8 @@ final class ResumeTest {
       long now = store.list().isEmpty() ? 0 : store.list().lastKey();
       assertTrue(now >= before);
       before = now;
-      System.err.println("KILLED at " + now);
     }
+    assertTrue(before > 0 && before < ResumableRun.STEPS, "killed at " + before);
     End resumed = run(killed, step -> {}, true);
     assertSame(expected, resumed);
     assertSameFiles(
@@ -191,7 +195,7 @@ final class ResumeTest {
       damaged[damaged.length - 5] ^= 1;
       Files.write(file, damaged);
       assertRefused(name);
-      Files.write(file, java.util.Arrays.copyOf(whole, whole.length / 2));
+      Files.write(file, Arrays.copyOf(whole, whole.length / 2));
       assertRefused(name);
       Files.delete(file);
       assertRefused(name);
