@@ -5,8 +5,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-AREAS = ["models", "adapters", "matching", "safetensors_files", "training", "multi", "optimizer", "full", "methods",
-         "chat_templates", "gguf_files", "generation", "family_generation"]
+AREAS = [
+    "models",
+    "adapters",
+    "matching",
+    "safetensors_files",
+    "training",
+    "multi",
+    "optimizer",
+    "full",
+    "methods",
+    "chat_templates",
+    "gguf_files",
+    "generation",
+    "family_generation",
+    "loraplus",
+]
 
 
 def main():
