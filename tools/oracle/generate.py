@@ -20,6 +20,8 @@ AREAS = [
     "generation",
     "family_generation",
     "loraplus",
+    "metrics",
+    "events",
 ]
 
 
