@@ -80,7 +80,7 @@ final class ResumeTest {
     assertEquals(ResumableRun.STEPS, expected.result.steps());
     Path parts = directory.resolve("parts");
     End last = null;
-    for (int stop = 3; stop <= ResumableRun.STEPS + 3; stop += 3) {
+    for (int stop = 4; stop <= ResumableRun.STEPS + 7; stop += 7) {
       last = run(parts, new StopAt(stop), true);
       assertEquals(Math.min(stop, ResumableRun.STEPS), last.result.steps());
     }
