@@ -43,8 +43,7 @@ final class Shuffles {
   }
 
   /** Makes each thing when it is taken, not when it is asked whether there is one. */
-  static <S, T> Iterator<T> each(
-      List<S> all, int skip, Function<? super S, ? extends T> made) {
+  static <S, T> Iterator<T> each(List<S> all, int skip, Function<? super S, ? extends T> made) {
     Iterator<S> rest = all.subList(Math.min(skip, all.size()), all.size()).iterator();
     return new Iterator<>() {
       @Override

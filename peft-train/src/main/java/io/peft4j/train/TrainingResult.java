@@ -13,7 +13,12 @@ import java.util.List;
  * @param evaluations the evaluations made on the way
  */
 public record TrainingResult(
-    List<Double> losses, List<Double> gradientNorms, double seconds, long samples, long tokens, List<Evaluation> evaluations) {
+    List<Double> losses,
+    List<Double> gradientNorms,
+    double seconds,
+    long samples,
+    long tokens,
+    List<Evaluation> evaluations) {
 
   /** Copies the lists. */
   public TrainingResult {

@@ -54,7 +54,9 @@ class InstructionGoldenTest {
 
   private static List<String> expected(JsonNode golden) {
     List<String> expected = new ArrayList<>();
-    golden.get("expected").forEach(row -> expected.add(row.get("input_ids") + " " + row.get("labels")));
+    golden
+        .get("expected")
+        .forEach(row -> expected.add(row.get("input_ids") + " " + row.get("labels")));
     return expected;
   }
 
@@ -111,8 +113,7 @@ class InstructionGoldenTest {
     }
     Path file = Files.write(directory.resolve("rows.jsonl"), rows);
     try (Tokenizer tokenizer = Tokenizer.load(GOLDEN.resolve("generation/tokenizer"))) {
-      InstructionData data =
-          InstructionData.builder(tokenizer).files(file).maxLength(10).build();
+      InstructionData data = InstructionData.builder(tokenizer).files(file).maxLength(10).build();
       assertEquals(packs("bfd"), packs(data, Packing.BEST_FIT));
       assertEquals(packs("wrapped"), packs(data, Packing.WRAPPED));
     }

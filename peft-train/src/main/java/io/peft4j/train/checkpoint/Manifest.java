@@ -29,8 +29,7 @@ final class Manifest {
     files(directory)
         .forEach(
             (name, file) -> all.put(name, Map.of("size", size(file), "crc32c", checkSum(file))));
-    AtomicFiles.writeString(
-        directory.resolve(FILE), Json.toPythonString(Json.toTree(all)) + "\n");
+    AtomicFiles.writeString(directory.resolve(FILE), Json.toPythonString(Json.toTree(all)) + "\n");
   }
 
   static void verify(Path directory) {

@@ -168,8 +168,7 @@ class InstructionBatchesPropertyTest {
       @ForAll @Size(min = 1, max = 60) List<@IntRange(min = 1, max = LONGEST) Integer> lengths) {
     int[] order = IntStream.range(0, lengths.size()).toArray();
     List<List<Packs.Part>> packs = Packs.bestFit(order, lengths::get, LONGEST);
-    int[] used =
-        packs.stream().mapToInt(p -> p.stream().mapToInt(Packs.Part::to).sum()).toArray();
+    int[] used = packs.stream().mapToInt(p -> p.stream().mapToInt(Packs.Part::to).sum()).toArray();
     assertTrue(Arrays.stream(used).allMatch(tokens -> tokens <= LONGEST));
     // No two half-empty packs: the first row of the later one would have gone into the earlier.
     assertTrue(Arrays.stream(used).filter(tokens -> 2 * tokens <= LONGEST).count() <= 1);

@@ -88,8 +88,7 @@ class InstructionBatchesTest {
     try (Batch batch = batches.epoch(0).next()) {
       assertEquals(new Shape(1, 5), batch.inputs().head().getShape());
       assertArrayEquals(new long[] {1, 1, 1, 2, 2}, values(batch, "sequence_ids"));
-      assertArrayEquals(
-          new long[] {1, 'a', 'b', -100, 'c'}, batch.labels().head().toLongArray());
+      assertArrayEquals(new long[] {1, 'a', 'b', -100, 'c'}, batch.labels().head().toLongArray());
     }
   }
 

@@ -126,7 +126,9 @@ class InstructionDataTest {
   @Test
   void lineEndsAndByteOrderMarksAreNoPartOfRows() throws IOException {
     Path file = directory.resolve("windows.jsonl");
-    Files.writeString(file, "\uFEFF{\"text\":\"\u00e9\"}\r\n{\"text\":\"b\u0000\"}\r\n".replace("\u0000", "\\u0000"));
+    Files.writeString(
+        file,
+        "\uFEFF{\"text\":\"\u00e9\"}\r\n{\"text\":\"b\u0000\"}\r\n".replace("\u0000", "\\u0000"));
     InstructionData data = builder(file).build();
     assertEquals("^\u00e9. ^\u00e9.", shown(data, 0));
     assertEquals("^b\u0000. ^b\u0000.", shown(data, 1));
@@ -191,13 +193,13 @@ class InstructionDataTest {
   @Test
   void nothingToTrainOnIsAnError() throws IOException {
     assertThrows(InvalidConfigException.class, () -> builder(file("", "")).build());
-    assertThrows(InvalidConfigException.class, () -> builder(file("{\"text\":\"\"}")).endToken("").build());
+    assertThrows(
+        InvalidConfigException.class, () -> builder(file("{\"text\":\"\"}")).endToken("").build());
     assertThrows(InvalidConfigException.class, () -> builder().build());
     Path file = file("{\"text\":\"a\"}");
     assertThrows(InvalidConfigException.class, () -> builder(file).maxLength(0).build());
     assertThrows(InvalidConfigException.class, () -> builder(file).maxSamples(0).build());
-    TextEncoder endless =
-        new Endless(new Letters());
+    TextEncoder endless = new Endless(new Letters());
     assertThrows(
         InvalidConfigException.class, () -> InstructionData.builder(endless).files(file).build());
   }
@@ -234,8 +236,7 @@ class InstructionDataTest {
     Path file = file("{\"text\":\"abc\"}");
     InstructionData data = builder(file).build();
     Files.writeString(file, "{\"text\":\"ab\"} ");
-    MalformedFileException error =
-        assertThrows(MalformedFileException.class, () -> data.read(0));
+    MalformedFileException error = assertThrows(MalformedFileException.class, () -> data.read(0));
     assertTrue(error.getMessage().contains("has changed"), error.getMessage());
     Files.writeString(file, "{");
     assertThrows(MalformedFileException.class, () -> data.read(0));
