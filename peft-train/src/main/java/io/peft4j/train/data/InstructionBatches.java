@@ -200,7 +200,7 @@ public final class InstructionBatches implements BatchSource {
       rows = List.of(rows.stream().flatMap(List::stream).toList());
     }
     int length = rows.stream().mapToInt(InstructionBatches::length).max().orElse(0);
-    Filling arrays = new Filling(Math.multiplyExact(rows.size(), length));
+    Filling arrays = new Filling(Math.multiplyExact(rows.size(), length), data.paddingId());
     int[] read = rows.stream().flatMap(List::stream).mapToInt(Part::row).toArray();
     Example[] examples = data.read(read);
     int next = 0;
@@ -220,46 +220,18 @@ public final class InstructionBatches implements BatchSource {
     return made(arrays, new Shape(rows.size(), length), several, tokens, origin(read));
   }
 
-  /** The arrays of a batch that is being made. */
-  private final class Filling {
-    private final long[] ids;
-    private final long[] mask;
-    private final long[] sequences;
-    private final long[] labels;
-
-    Filling(int size) {
-      ids = new long[size];
-      mask = new long[size];
-      sequences = new long[size];
-      labels = new long[size];
-      Arrays.fill(ids, data.paddingId());
-      Arrays.fill(labels, Losses.IGNORED);
-    }
-
-    void put(int place, Example example, int number) {
-      int length = example.length();
-      System.arraycopy(example.ids(), 0, ids, place, length);
-      System.arraycopy(example.labels(), 0, labels, place, length);
-      if (number > 1) {
-        labels[place] = Losses.IGNORED;
-      }
-      Arrays.fill(mask, place, place + length, 1);
-      Arrays.fill(sequences, place, place + length, number);
-    }
-  }
-
   private Batch made(Filling arrays, Shape shape, boolean several, int tokens, String origin) {
     NDManager manager =
         device == null
             ? NDManager.newBaseManager("PyTorch")
             : NDManager.newBaseManager(device, "PyTorch");
-    NDList inputs = new NDList(named(manager, arrays.ids, shape, "input_ids"));
+    NDList inputs = new NDList(named(manager, arrays.ids(), shape, "input_ids"));
     if (several) {
-      inputs.add(named(manager, arrays.sequences, shape, "sequence_ids"));
+      inputs.add(named(manager, arrays.sequences(), shape, "sequence_ids"));
     } else if (tokens < shape.size()) {
-      inputs.add(named(manager, arrays.mask, shape, "attention_mask"));
+      inputs.add(named(manager, arrays.mask(), shape, "attention_mask"));
     }
-    NDList labels = new NDList(named(manager, arrays.labels, shape, "labels"));
+    NDList labels = new NDList(named(manager, arrays.labels(), shape, "labels"));
     return new Batch(manager, inputs, labels, tokens, origin);
   }
 

@@ -8,9 +8,7 @@ import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -257,41 +255,31 @@ public final class InstructionData {
     return description;
   }
 
-  /** Reads rows; each file is opened once. */
+  /** Reads rows; a file stays open while rows that follow each other are in it. */
   Example[] read(int... rows) {
     Example[] examples = new Example[rows.length];
-    Map<Integer, FileChannel> open = new HashMap<>();
-    try {
-      for (int i = 0; i < rows.length; i++) {
-        int row = rows[i];
-        Path path = files.get(fileOf[row]);
-        FileChannel channel = open.get(fileOf[row]);
-        if (channel == null) {
-          channel = FileChannel.open(path);
-          open.put(fileOf[row], channel);
+    for (int i = 0; i < rows.length; ) {
+      int file = fileOf[rows[i]];
+      Path path = files.get(file);
+      try (FileChannel channel = FileChannel.open(path)) {
+        for (; i < rows.length && fileOf[rows[i]] == file; i++) {
+          examples[i] = read(channel, path, rows[i]);
         }
-        ObjectNode json = JsonLines.read(channel, path, offsets[row], bytes[row], lines[row]);
-        String origin = JsonLines.name(path, lines[row]);
-        Example example = example(reader.read(json, form, origin), origin);
-        if (example == null || example.length() != lengths[row]) {
-          throw JsonLines.changed(path, lines[row]);
-        }
-        examples[i] = example;
+      } catch (IOException e) {
+        throw new MalformedFileException(path + ": cannot be read: " + e, e);
       }
-      return examples;
-    } catch (IOException e) {
-      throw new MalformedFileException(files + ": cannot be read: " + e, e);
-    } finally {
-      open.values().forEach(InstructionData::close);
     }
+    return examples;
   }
 
-  private static void close(FileChannel channel) {
-    try {
-      channel.close();
-    } catch (IOException e) {
-      throw new MalformedFileException("a data file cannot be closed: " + e, e);
+  private Example read(FileChannel channel, Path path, int row) throws IOException {
+    ObjectNode json = JsonLines.read(channel, path, offsets[row], bytes[row], lines[row]);
+    String origin = JsonLines.name(path, lines[row]);
+    Example example = example(reader.read(json, form, origin), origin);
+    if (example == null || example.length() != lengths[row]) {
+      throw JsonLines.changed(path, lines[row]);
     }
+    return example;
   }
 
   /** Collects settings. */
