@@ -22,6 +22,7 @@ AREAS = [
     "loraplus",
     "metrics",
     "events",
+    "instruction",
 ]
 
 
