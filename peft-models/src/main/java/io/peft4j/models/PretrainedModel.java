@@ -15,6 +15,7 @@ import io.peft4j.models.gguf.GgufFile;
 import io.peft4j.models.gguf.GgufModel;
 import io.peft4j.models.onnx.BertOnnx;
 import io.peft4j.nn.Backbone;
+import io.peft4j.nn.NextTokens;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.PassLease;
 import io.peft4j.nn.PassSource;
@@ -33,6 +34,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
 
@@ -265,13 +267,23 @@ public final class PretrainedModel extends AbstractBlock
 
   @Override
   public NDList forward(Pass pass, NDList inputs) {
+    return network.forward(pass, checked(inputs));
+  }
+
+  @Override
+  public OptionalDouble accumulateGradients(
+      Pass pass, NDList inputs, NextTokens loss, double weight) {
+    return network.accumulateGradients(pass, checked(inputs), loss, weight);
+  }
+
+  private ModelInputs checked(NDList inputs) {
     for (NDArray input : inputs) {
       if (!input.getDevice().equals(device)) {
         throw new InvalidInputException(
             "inputs must be on " + device + ", where the model is; given was " + input.getDevice());
       }
     }
-    return network.forward(pass, ModelInputs.of(inputs, network.limits()));
+    return ModelInputs.of(inputs, network.limits());
   }
 
   @Override

@@ -52,7 +52,7 @@ public final class Trainer {
   private final List<TrainingListener> listeners;
 
   Trainer(TrainerBuilder builder) {
-    model = required(builder.model, "model");
+    model = builder.trainable();
     loss = required(builder.loss, "loss");
     batches = required(builder.batches, "batches");
     settings = builder.settings.build();
