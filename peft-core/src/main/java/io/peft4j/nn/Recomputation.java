@@ -9,6 +9,7 @@ import ai.djl.ndarray.types.Shape;
 import ai.djl.pytorch.engine.PtNDArray;
 import ai.djl.pytorch.jni.JniUtils;
 import io.peft4j.torch.GradMode;
+import io.peft4j.torch.Ops;
 import io.peft4j.torch.Scopes;
 import java.util.ArrayList;
 import java.util.List;
@@ -108,7 +109,7 @@ final class Recomputation {
     }
     steps.clear();
     if (gradient != null) {
-      if (entry != null && entry.hasGradient()) {
+      if (entry != null && Ops.recorded(entry)) {
         JniUtils.backward((PtNDArray) entry, (PtNDArray) gradient, false, false);
       }
       gradient.close();

@@ -154,7 +154,7 @@ public final class DecoderHead {
     NDList result =
         new VocabularyLoss(factor.precision(), config.softcap(), loss.smoothing())
             .lossAndGradient(states.stopGradient(), factor.source(), tokens);
-    if (states.hasGradient()) {
+    if (Ops.recorded(states)) {
       NDArray gradient = Ops.scale(result.get(1), (float) weight);
       JniUtils.backward((PtNDArray) states, (PtNDArray) gradient, false, false);
     }

@@ -8,6 +8,7 @@ import ai.djl.pytorch.jni.JniUtils;
 import io.peft4j.models.CausalContext;
 import io.peft4j.nn.Pass;
 import io.peft4j.torch.GradMode;
+import io.peft4j.torch.Ops;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalDouble;
@@ -57,7 +58,7 @@ record DecoderStep(
    * @return what {@code top} gave
    */
   OptionalDouble byHand(NDArray embedded, Function<NDArray, OptionalDouble> top) {
-    boolean through = embedded.hasGradient();
+    boolean through = Ops.recorded(embedded);
     int lowest = 0;
     while (!through && lowest < layers.size() && !layers.get(lowest).step().trained(pass)) {
       lowest++;
