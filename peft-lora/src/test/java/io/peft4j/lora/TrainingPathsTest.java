@@ -19,13 +19,12 @@ import io.peft4j.PeftModel;
 import io.peft4j.TrainableParameter;
 import io.peft4j.models.LoadOptions;
 import io.peft4j.models.PretrainedModel;
+import io.peft4j.nn.TrainingOptions;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
-import io.peft4j.nn.TrainingOptions;
 import io.peft4j.target.Targets;
 import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Precision;
-import io.peft4j.torch.Scopes;
 import io.peft4j.train.Batch;
 import io.peft4j.train.Loss;
 import io.peft4j.train.Losses;
@@ -168,5 +167,189 @@ final class TrainingPathsTest {
         byHand.assertEqual(step(model, Trainable.of(model, RECOMPUTED), loss, padding));
       }
     }
+  }
+
+  private static void check(PeftModel model, String padding) {
+    Loss loss = Losses.causalLanguageModel();
+    Step expected = step(model, recorded(model), loss, padding);
+    expected.assertClose(step(model, Trainable.of(model), loss, padding), TOLERANCE);
+    expected.assertClose(step(model, Trainable.of(model, RECOMPUTED), loss, padding), TOLERANCE);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"llama", "gemma2", "phi3"})
+  void severalAdaptersWithStrengths(String name) {
+    String query = name.equals("phi3") ? "qkv_proj" : "q_proj";
+    LoraConfig ranked =
+        all().useRslora(true).rankPattern(Map.of("o_proj", 2)).alphaPattern(Map.of("o_proj", 3)).build();
+    LoraConfig some =
+        LoraConfig.builder()
+            .rank(3)
+            .targetModules(query, "down_proj")
+            .layersToTransform(1)
+            .initialization(LoraInitialization.Kind.RANDOM)
+            .build();
+    try (PretrainedModel base = Golden.model(name);
+        PeftModel model = Peft.wrap(base, ranked)) {
+      model.addAdapter("some", some);
+      model.trainAdapters(Peft.DEFAULT_ADAPTER, "some");
+      model.setActiveAdapters(AdapterSet.none().and(Peft.DEFAULT_ADAPTER, 0.7).and("some", -1.5));
+      check(model, "right");
+      // One that acts and is not trained has no gradient and still its effect.
+      model.trainAdapters("some");
+      check(model, "left");
+      // Layers below the lowest that is trained are not gone through.
+      model.setActiveAdapters("some");
+      check(model, "none");
+    }
+  }
+
+  @Test
+  void whatIsTrainedOutsideTheLayers() {
+    LoraConfig embedding =
+        LoraConfig.builder()
+            .rank(4)
+            .targetModules("embed_tokens", "v_proj")
+            .initialization(LoraInitialization.Kind.RANDOM)
+            .build();
+    for (LoraConfig config :
+        List.of(
+            embedding,
+            all().modulesToSave("lm_head").build(),
+            all().modulesToSave("norm").build(),
+            all().bias(LoraBias.ALL).build(),
+            all().useDora(true).build(),
+            LoraConfig.builder().rank(2).targetModules("lm_head", "q_proj").build())) {
+      try (PretrainedModel base = Golden.model("qwen2");
+          PeftModel model = Peft.wrap(base, config)) {
+        check(model, "right");
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"llama", "bert-classifier", "gpt2", "roberta-tokens"})
+  void recomputationChangesNoBitUnderDropout(String name) {
+    LoraConfig config =
+        LoraConfig.builder()
+            .rank(4)
+            .dropout(0.2)
+            .targetModules(Targets.allLinear())
+            .initialization(LoraInitialization.Kind.RANDOM)
+            .build();
+    Loss loss =
+        name.startsWith("bert") || name.startsWith("rob")
+            ? (outputs, labels) -> outputs.head().mul(outputs.head()).mean()
+            : Losses.causalLanguageModel();
+    try (PretrainedModel base = Golden.model(name);
+        PeftModel model = Peft.wrap(base, config)) {
+      Step plain = step(model, Trainable.of(model), loss, "right", ForwardMode.TRAINING);
+      Step again =
+          step(model, Trainable.of(model, RECOMPUTED), loss, "right", ForwardMode.TRAINING);
+      plain.assertEqual(again);
+      Step still = step(model, Trainable.of(model), loss, "right");
+      assertTrue(still.loss != plain.loss, "no dropout");
+    }
+  }
+
+  @Test
+  void embeddingsAreMadeNoisy() {
+    TrainingOptions noisy = new TrainingOptions(false, 5);
+    TrainingOptions recomputed = new TrainingOptions(true, 5);
+    Loss loss = Losses.causalLanguageModel();
+    for (String name : List.of("llama", "gpt2")) {
+      try (PretrainedModel base = Golden.model(name);
+          PeftModel model = Peft.wrap(base, all().build())) {
+        Step plain = step(model, Trainable.of(model), loss, "none");
+        Step step = step(model, Trainable.of(model, noisy), loss, "none");
+        assertTrue(step.loss != plain.loss, "no noise");
+        step.assertEqual(step(model, Trainable.of(model, noisy), loss, "none"));
+        step.assertEqual(step(model, Trainable.of(model, recomputed), loss, "none"));
+      }
+    }
+  }
+
+  @Test
+  void adaptersInSeriesEachGetTheirGradient() {
+    try (PretrainedModel base = Golden.model("llama");
+        PeftModel model = Peft.wrap(base, all().build())) {
+      model.addAdapter("second", all().rank(2).build());
+      model.trainAdapters(Peft.DEFAULT_ADAPTER, "second");
+      Trainable series =
+          Trainable.series(model, List.of(AdapterSet.of(Peft.DEFAULT_ADAPTER), AdapterSet.of("second")));
+      Trainable byHand =
+          Trainable.of(
+              (inputs, mode) ->
+                  new NDList(
+                      model
+                          .with(Peft.DEFAULT_ADAPTER)
+                          .forward(inputs, mode)
+                          .head()
+                          .add(model.with("second").forward(inputs, mode).head())),
+              model.trainableParameters());
+      Loss loss = Losses.causalLanguageModel();
+      Step expected = step(model, byHand, loss, "right");
+      Step actual = step(model, series, loss, "right");
+      expected.assertClose(actual, TOLERANCE);
+      actual.gradients.forEach((name, values) -> assertTrue(norm(values) > 0, name));
+    }
+  }
+
+  @Test
+  void bfloat16ComesCloseWithGradientsInFloat32() {
+    LoadOptions half = LoadOptions.builder().precision(Precision.BFLOAT16).build();
+    try (PretrainedModel base =
+            PretrainedModel.load(Golden.ROOT.resolve("models").resolve("llama"), half);
+        PeftModel model = Peft.wrap(base, all().build())) {
+      Loss loss = Losses.causalLanguageModel();
+      Step expected = step(model, recorded(model), loss, "right");
+      Step actual = step(model, Trainable.of(model), loss, "right");
+      expected.assertClose(actual, 0.1);
+      actual.assertEqual(step(model, Trainable.of(model, RECOMPUTED), loss, "right"));
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void stepsLeaveNoArraysAndTheBaseAsItIs(boolean recomputed) {
+    Loss loss = Losses.causalLanguageModel();
+    for (String name : List.of("llama-f16", "gemma2")) {
+      try (PretrainedModel base = Golden.model(name);
+          PeftModel model = Peft.wrap(base, all().build())) {
+        Trainable trainable = Trainable.of(model, new TrainingOptions(recomputed, 0));
+        List<float[]> before = weights(base);
+        step(model, trainable, loss, "right");
+        int live = live();
+        for (int i = 0; i < 3; i++) {
+          step(model, trainable, loss, "right");
+          assertEquals(live, live(), "arrays after step " + i);
+        }
+        List<float[]> after = weights(base);
+        for (int i = 0; i < before.size(); i++) {
+          assertArrayEquals(before.get(i), after.get(i));
+        }
+      }
+    }
+  }
+
+  /** Arrays that no other manager has. */
+  private static int live() {
+    try (NDManager manager = NDManager.newBaseManager("PyTorch")) {
+      return manager.getParentManager().getManagedArrays().size();
+    }
+  }
+
+  private static List<float[]> weights(PretrainedModel base) {
+    List<float[]> values = new ArrayList<>();
+    try (NDScope scope = new NDScope();
+        GradMode off = GradMode.off();
+        WeightSnapshot lease = base.weights().lease()) {
+      scope.suppressNotUsedWarning();
+      for (int i = 0; i < base.layout().parameters().size(); i++) {
+        Weight weight = lease.weight(i);
+        values.add(weight.dense().toFloatArray());
+      }
+    }
+    return values;
   }
 }
