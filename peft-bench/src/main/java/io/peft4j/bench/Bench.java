@@ -48,10 +48,11 @@ public final class Bench {
             ? settings -> DecoderTrainScenario.run(settings, name)
             : SCENARIOS.get(name);
     if (scenario == null) {
-      System.err.println("scenarios are "
+      System.err.println(
+          "scenarios are "
               + SCENARIOS.keySet()
               + " and train-(135m|1b)-ROWSxLENGTH-(fp32|fastest)[-recomputed|-recorded], given was "
-               + all);
+              + all);
       System.exit(2);
       return;
     }

@@ -49,8 +49,7 @@ final class DecoderTrainScenario {
     try (PretrainedModel base =
             PretrainedModel.load(settings.models().resolve("generate-" + parts[1]), options);
         PeftModel model = Peft.wrap(base, shape.loraOnAll())) {
-      parameters =
-          base.layout().parameters().values().stream().mapToDouble(Shape::size).sum();
+      parameters = base.layout().parameters().values().stream().mapToDouble(Shape::size).sum();
       Trainable trained =
           way.equals("recorded")
               ? Trainable.of(model::forward, model.trainableParameters())
@@ -81,8 +80,7 @@ final class DecoderTrainScenario {
   private static Batch batch(BaseShape shape, Settings settings, int rows, int length) {
     NDManager manager = NDManager.newBaseManager("PyTorch");
     NDList inputs = shape.inputs(manager, settings.tiny(), rows, length);
-    return new Batch(
-        manager, inputs, new NDList(inputs.head().duplicate()), (long) rows * length);
+    return new Batch(manager, inputs, new NDList(inputs.head().duplicate()), (long) rows * length);
   }
 
   /** Operations a second of large products. */

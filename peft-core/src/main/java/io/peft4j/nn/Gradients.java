@@ -37,8 +37,7 @@ final class Gradients {
         List<NDArray> inputs = new ArrayList<>(parameters.subList(from, to));
         inputs.addAll(gradients.subList(from, to));
         NDArray sum =
-            DOTS.computeIfAbsent(to - from, Gradients::kernel)
-                .call(inputs.toArray(NDArray[]::new));
+            DOTS.computeIfAbsent(to - from, Gradients::kernel).call(inputs.toArray(NDArray[]::new));
         NDArray seed = sum.getManager().full(new Shape(), 1f, DataType.FLOAT32);
         JniUtils.backward((PtNDArray) sum, (PtNDArray) seed, false, false);
       }

@@ -13,9 +13,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Linear layers with a common input in a training step whose gradients are computed by hand: y =
- * x·Wᵀ + b + (x·Aᵀ)·Bᵀ for each layer, where A and B hold the low-rank products of all adapters that
- * act there, B scaled. Holds no arrays but the adapters' own; what its methods make is the caller's
- * scope's.
+ * x·Wᵀ + b + (x·Aᵀ)·Bᵀ for each layer, where A and B hold the low-rank products of all adapters
+ * that act there, B scaled. Holds no arrays but the adapters' own; what its methods make is the
+ * caller's scope's.
  */
 public final class LowRankLinear {
   private final List<Weight> weights = new ArrayList<>();

@@ -19,9 +19,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * The layers of one training pass, in their order. Where layers are to be recomputed, each is run
  * without gradients and only its input kept; {@link #backward} runs them again, last to first, with
- * gradients. Where dropout acts, each layer begins the engine's random numbers anew from a number of
- * its own, so that both runs drop the same, and recomputation changes no bit. The arrays belong to
- * the caller's scope.
+ * gradients. Where dropout acts, each layer begins the engine's random numbers anew from a number
+ * of its own, so that both runs drop the same, and recomputation changes no bit. The arrays belong
+ * to the caller's scope.
  */
 final class Recomputation {
   private static final int SEEDS = 1 << 30;

@@ -10,8 +10,7 @@ public enum Activation {
   GELU("torch.gelu(%s)", "torch.gelu_backward(%s, %s)"),
   /** x·Φ(x), with Φ approximated by a hyperbolic tangent. */
   GELU_TANH(
-      "torch.gelu(%s, approximate=\"tanh\")",
-      "torch.gelu_backward(%s, %s, approximate=\"tanh\")"),
+      "torch.gelu(%s, approximate=\"tanh\")", "torch.gelu_backward(%s, %s, approximate=\"tanh\")"),
   /** The positive part of x. */
   RELU("torch.relu(%s)", "torch.threshold_backward(%s, %s, 0)");
 

@@ -123,8 +123,7 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
       inputs.add(leaf);
     }
     try (GradMode on = GradMode.on()) {
-      NDArray again =
-          attend(inputs.get(0), inputs.get(1), inputs.get(2), mask, mask == null, 0);
+      NDArray again = attend(inputs.get(0), inputs.get(1), inputs.get(2), mask, mask == null, 0);
       JniUtils.backward((PtNDArray) again, (PtNDArray) above, false, false);
     }
     NDList gradients = new NDList();

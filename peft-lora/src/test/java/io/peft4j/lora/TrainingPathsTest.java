@@ -52,7 +52,8 @@ final class TrainingPathsTest {
     void assertEqual(Step other) {
       assertEquals(loss, other.loss);
       assertEquals(gradients.keySet(), other.gradients.keySet());
-      gradients.forEach((name, values) -> assertArrayEquals(values, other.gradients.get(name), name));
+      gradients.forEach(
+          (name, values) -> assertArrayEquals(values, other.gradients.get(name), name));
     }
 
     /** Each tensor within a tolerance of its norm, or of what is nothing beside the others. */
@@ -106,9 +107,7 @@ final class TrainingPathsTest {
       try (NDArray gradient = JniUtils.getGradient(array)) {
         gradients.put(
             parameter.adapter() + "." + parameter.name(),
-            gradient == null
-                ? new float[(int) array.getShape().size()]
-                : gradient.toFloatArray());
+            gradient == null ? new float[(int) array.getShape().size()] : gradient.toFloatArray());
         if (gradient != null) {
           JniUtils.zeroGrad(array);
         }
@@ -150,10 +149,25 @@ final class TrainingPathsTest {
 
   @ParameterizedTest
   @CsvSource({
-    "llama, left", "llama, right", "llama-tied, none", "llama-gelu, right", "llama-f16, right",
-    "mistral, left", "mistral, none", "qwen2, right", "qwen2-window, none", "qwen3, left",
-    "qwen3-window, right", "phi3, right", "phi3-partial, none", "phi3-longrope, none",
-    "gemma2, right", "gemma2, none", "gemma2-unbounded, left", "gemma3, right", "gpt2, right"
+    "llama, left",
+    "llama, right",
+    "llama-tied, none",
+    "llama-gelu, right",
+    "llama-f16, right",
+    "mistral, left",
+    "mistral, none",
+    "qwen2, right",
+    "qwen2-window, none",
+    "qwen3, left",
+    "qwen3-window, right",
+    "phi3, right",
+    "phi3-partial, none",
+    "phi3-longrope, none",
+    "gemma2, right",
+    "gemma2, none",
+    "gemma2-unbounded, left",
+    "gemma3, right",
+    "gpt2, right"
   })
   void gradientsAreThoseOfTheRecordedPass(String name, String padding) {
     try (PretrainedModel base = Golden.model(name);
@@ -181,7 +195,11 @@ final class TrainingPathsTest {
   void severalAdaptersWithStrengths(String name) {
     String query = name.equals("phi3") ? "qkv_proj" : "q_proj";
     LoraConfig ranked =
-        all().useRslora(true).rankPattern(Map.of("o_proj", 2)).alphaPattern(Map.of("o_proj", 3)).build();
+        all()
+            .useRslora(true)
+            .rankPattern(Map.of("o_proj", 2))
+            .alphaPattern(Map.of("o_proj", 3))
+            .build();
     LoraConfig some =
         LoraConfig.builder()
             .rank(3)
@@ -276,7 +294,8 @@ final class TrainingPathsTest {
       model.addAdapter("second", all().rank(2).build());
       model.trainAdapters(Peft.DEFAULT_ADAPTER, "second");
       Trainable series =
-          Trainable.series(model, List.of(AdapterSet.of(Peft.DEFAULT_ADAPTER), AdapterSet.of("second")));
+          Trainable.series(
+              model, List.of(AdapterSet.of(Peft.DEFAULT_ADAPTER), AdapterSet.of("second")));
       Trainable byHand =
           Trainable.of(
               (inputs, mode) ->

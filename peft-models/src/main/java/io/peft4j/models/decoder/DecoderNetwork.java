@@ -141,8 +141,7 @@ final class DecoderNetwork implements Network {
     if (!obstacle.equals(said.getAndSet(obstacle))) {
       LOG.info("gradients are found by recording the forward pass: {}", obstacle);
     }
-    OptionalDouble value =
-        head.accumulateGradients(pass, step.recorded(x), norm, loss, weight);
+    OptionalDouble value = head.accumulateGradients(pass, step.recorded(x), norm, loss, weight);
     pass.backward();
     return value;
   }

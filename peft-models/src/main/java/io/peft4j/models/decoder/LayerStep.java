@@ -20,8 +20,8 @@ import org.jspecify.annotations.Nullable;
  * A decoder layer in a training step whose gradients are computed by hand: over a frozen base the
  * backward pass is the gradient of the input and those of A and B, and nothing is kept that it does
  * not use. Kept are the input, queries, keys and values as attention took them, what it gave, the
- * residual past attention, the two halves of the feed-forward network, and the products with A; what
- * is cheap (norms, activations, angles) is computed again. Holds no arrays.
+ * residual past attention, the two halves of the feed-forward network, and the products with A;
+ * what is cheap (norms, activations, angles) is computed again. Holds no arrays.
  */
 final class LayerStep {
   private final LayerConfig config;
@@ -54,8 +54,7 @@ final class LayerStep {
       if (obstacle != null) {
         return linear.spec().path() + ": " + obstacle;
       }
-      precisions.add(
-          Objects.requireNonNull(new LowRankLinear(pass, List.of(linear)).precision()));
+      precisions.add(Objects.requireNonNull(new LowRankLinear(pass, List.of(linear)).precision()));
     }
     if (precisions.stream().distinct().count() > 1) {
       return "the weights of a layer are not all computed in the same type";
@@ -85,8 +84,7 @@ final class LayerStep {
 
   private Prepared prepare(Pass pass) {
     List<LowRankLinear> products =
-        Stream.of(
-                linears.inputs, List.of(linears.output), linears.inner, List.of(linears.down))
+        Stream.of(linears.inputs, List.of(linears.output), linears.inner, List.of(linears.down))
             .map(layers -> new LowRankLinear(pass, layers))
             .toList();
     boolean half = products.get(0).precision() == Precision.BFLOAT16;

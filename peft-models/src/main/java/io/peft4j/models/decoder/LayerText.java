@@ -20,7 +20,11 @@ import org.jspecify.annotations.Nullable;
  * @param down the product that it ends with
  */
 record LayerText(
-    LayerConfig config, ProductText inputs, ProductText output, ProductText inner, ProductText down) {
+    LayerConfig config,
+    ProductText inputs,
+    ProductText output,
+    ProductText inner,
+    ProductText down) {
   private static final Map<LayerText, LayerText.Kernels> KERNELS = new ConcurrentHashMap<>();
 
   /** A kernel, and the names of what it takes and gives, in order. */

@@ -167,8 +167,7 @@ record ProductText(String name, List<Long> ranks, boolean biased, boolean traine
       }
     }
     if (!low.isEmpty()) {
-      String all =
-          low.size() == 1 ? low.get(0) : "torch.cat([" + String.join(", ", low) + "], 1)";
+      String all = low.size() == 1 ? low.get(0) : "torch.cat([" + String.join(", ", low) + "], 1)";
       lines.add(name + "e = " + all);
       if (below != null) {
         lines.add("_ = torch.addmm_(%s, %se, %sla)".formatted(below, name, name));
