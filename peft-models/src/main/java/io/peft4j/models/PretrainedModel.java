@@ -35,7 +35,6 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
-import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -293,29 +292,7 @@ public final class PretrainedModel extends AbstractBlock
 
   @Override
   public PassLease lease(long batch, int copies) {
-    return new BasePass(Pass.base(weights.lease()), new AtomicBoolean());
-  }
-
-  /** The base alone: rows stay where they are. */
-  private record BasePass(Pass pass, AtomicBoolean closed) implements PassLease {
-    @Override
-    public NDList order(NDList inputs) {
-      return inputs;
-    }
-
-    @Override
-    public NDList restore(NDList outputs) {
-      return outputs;
-    }
-
-    @Override
-    public void close() {
-      // Once only: a second release would take another's lease.
-      if (closed.compareAndSet(false, true)) {
-        pass.close();
-        pass.weights().close();
-      }
-    }
+    return BasePass.over(weights);
   }
 
   /** The network, for those in this package that run it step by step. */

@@ -100,7 +100,7 @@ record LayerText(
   /** Of x and o, what attention gave, float32 [batch, length, heads · size]. */
   private Described after(boolean whole) {
     List<String> takes = new ArrayList<>(List.of("x", "o", "nf"));
-    List<String> gives = new ArrayList<>(List.of("x1", "g", "u"));
+    List<String> gives = new ArrayList<>(List.of("x1", "gk", "uk"));
     if (outerNorms()) {
       takes.addAll(List.of("na", "no"));
     }
@@ -116,6 +116,9 @@ record LayerText(
     lines.add("h = " + norm("x1", "nf"));
     int size = config.intermediate();
     split(lines, inner, "h", List.of("g", "u"), new int[] {size, size});
+    // The largest of what is kept: as exact as the products that it comes from.
+    lines.add("gk = " + (inner.half() ? "torch.to(g, 15)" : "g"));
+    lines.add("uk = " + (inner.half() ? "torch.to(u, 15)" : "u"));
     if (outerNorms()) {
       gives.add("ao");
     }
@@ -184,6 +187,8 @@ record LayerText(
     if (outerNorms()) {
       normGradient(lines, "n1", "dn", "no", "d0", "dd");
     }
+    lines.add("g = torch.to(gk, 6)");
+    lines.add("u = torch.to(uk, 6)");
     lines.add("ac = " + config.activation().of("g"));
     if (down.trained()) {
       lines.add("a = torch.mul(ac, u)");
