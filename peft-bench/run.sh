@@ -94,16 +94,36 @@ first_tokens() { # shape
   fi
 }
 
+expanded=""
 for scenario in $only; do
+  case "$scenario" in
+    train-135m | train-1b) expanded="$expanded $scenario-4x256 $scenario-1x2048" ;;
+    *) expanded="$expanded $scenario" ;;
+  esac
+done
+
+for scenario in $expanded; do
   case "$scenario" in
     load) on_java prepare ;;
     generate-*) on_java "prepare-${scenario#generate-}" ;;
+    train-135m*) on_java prepare-135m ;;
+    train-1b*) on_java prepare-1b ;;
   esac
   round=1
   while [ "$round" -le "$rounds" ]; do
     echo "== $scenario, round $round of $rounds"
     case "$scenario" in
       load) on_java load; on_python load; whole_processes ;;
+      train-135m-* | train-1b-*)
+        for kind in fp32 fastest; do
+          on_java "$scenario-$kind"
+          on_java "$scenario-$kind-recomputed"
+        done
+        on_java "$scenario-fastest-recorded"
+        for kind in fp32 bf16; do
+          on_python "$scenario-$kind"
+          on_python "$scenario-$kind-recomputed"
+        done ;;
       train-*)
         for kind in fp32 fastest; do on_java "$scenario-$kind"; done
         for kind in fp32 autocast bf16; do on_python "$scenario-$kind"; done ;;

@@ -220,6 +220,42 @@ def train(rows, length, kind):
     add(f"{prefix}.peak.mib", peak / 1024)
 
 
+def train_decoder(name, rows, length, kind, recomputed):
+    """One step with LoRA on all linear layers, every token a label; AdamW in its fused form."""
+    directory = ARGUMENTS.models / f"generate-{name}"
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[kind]
+    plain = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="sdpa")
+    model = get_peft_model(plain, lora_on_all()).train()
+    if recomputed:
+        model.enable_input_require_grads()
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.0, fused=True)
+    ids = torch.randint(0, plain.config.vocab_size, (rows, length))
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+
+    def step():
+        loss = model(**batch, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    seconds = in_turns({"step": step}, 2, 4)["step"]
+    prefix = f"train.{name}.{rows}x{length}.{kind}" + (".recomputed" if recomputed else "")
+    taken = statistics.median(seconds)
+    add(f"{prefix}.tokens_per_second", rows * length / taken)
+    add(f"{prefix}.peak.mib", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    side = torch.randn(2048, 2048).to(dtype)
+    large = min(in_turns({"gemm": lambda: torch.nn.functional.linear(side, side)}, 1, 5)["gemm"])
+    count = sum(p.numel() for n, p in plain.named_parameters() if "lora_" not in n)
+    if not plain.config.tie_word_embeddings:
+        count -= plain.config.vocab_size * plain.config.hidden_size
+    floor = 4 * rows * length * count / (2 * 2048**3 / large)
+    add(f"{prefix}.floor.share", floor / taken)
+
+
 def generation_model(name, kind):
     directory = ARGUMENTS.models / f"generate-{name}"
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[kind]
@@ -305,7 +341,11 @@ def main():
     warnings.filterwarnings("ignore")
     torch.set_num_threads(ARGUMENTS.threads)
     scenario = ARGUMENTS.scenario
-    if scenario.startswith("train-"):
+    if scenario.startswith(("train-135m-", "train-1b-")):
+        _, name, size, kind, *way = scenario.split("-")
+        rows, length = map(int, size.split("x"))
+        train_decoder(name, rows, length, kind, bool(way))
+    elif scenario.startswith("train-"):
         _, size, kind = scenario.split("-")
         rows, length = map(int, size.split("x"))
         train(rows, length, kind)

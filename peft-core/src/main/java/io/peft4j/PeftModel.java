@@ -7,10 +7,12 @@ import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
 import ai.djl.nn.Block;
 import io.peft4j.nn.Backbone;
+import io.peft4j.nn.NextTokens;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.Pass.Segment;
 import io.peft4j.nn.PassLease;
 import io.peft4j.nn.PassSource;
+import io.peft4j.nn.TrainingOptions;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.nn.WeightStore;
@@ -28,6 +30,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalDouble;
 import java.util.SortedMap;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Function;
@@ -430,7 +433,60 @@ public final class PeftModel implements PassSource, AutoCloseable {
     }
   }
 
+  /**
+   * Computes a loss with the active adapters and adds its gradients, times a weight, to those that
+   * the trained tensors hold. Arrays that this makes are freed.
+   *
+   * @param inputs the network's inputs, the first dimension of each the batch; they stay the
+   *     caller's
+   * @param objective what is made small
+   * @param mode whether dropout acts; with gradients
+   * @param options how the step is computed
+   * @param weight multiplies the gradients, not the result
+   * @return the loss
+   * @throws InvalidConfigException if the objective does not give a float32 scalar, or the mode
+   *     records no gradients
+   */
+  public double accumulateGradients(
+      NDList inputs,
+      Objective objective,
+      ForwardMode mode,
+      TrainingOptions options,
+      double weight) {
+    if (!mode.gradients()) {
+      throw new InvalidConfigException("gradients need a training mode, given was " + mode);
+    }
+    try (NDScope scope = new NDScope();
+        PassLease lease = lease(inputs.head().getShape().get(0), 1, active, mode, options);
+        GradMode on = GradMode.on()) {
+      scope.suppressNotUsedWarning();
+      NextTokens tokens = objective.nextTokens();
+      if (tokens != null) {
+        NDArray labels = lease.order(new NDList(tokens.labels())).head();
+        OptionalDouble found =
+            backbone.accumulateGradients(
+                lease.pass(),
+                lease.order(inputs),
+                new NextTokens(labels, tokens.smoothing()),
+                weight);
+        if (found.isPresent()) {
+          return found.getAsDouble();
+        }
+      }
+      NDArray loss =
+          objective.compute(lease.restore(backbone.forward(lease.pass(), lease.order(inputs))));
+      double value = Objective.backward(loss, weight);
+      lease.pass().backward();
+      return value;
+    }
+  }
+
   PassLease lease(long batch, int copies, AdapterSet set, ForwardMode mode) {
+    return lease(batch, copies, set, mode, TrainingOptions.PLAIN);
+  }
+
+  private PassLease lease(
+      long batch, int copies, AdapterSet set, ForwardMode mode, TrainingOptions options) {
     if (!set.rows().isEmpty() && set.rows().size() != batch) {
       throw new AdapterStateException(
           "an adapter is named for "
@@ -454,7 +510,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
           acting.rows().isEmpty() ? null : new RowOrder(acting.rows(), copies, adapters);
       List<Segment> segments = rows == null ? List.of(adapters.segment(acting)) : rows.segments();
       return new AdaptedPass(
-          new Pass(weights, segments, mode.dropout()),
+          new Pass(weights, segments, mode.dropout(), options),
           adapters.lease(acting),
           rows,
           new AtomicBoolean());

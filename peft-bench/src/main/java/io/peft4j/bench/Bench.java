@@ -42,9 +42,17 @@ public final class Bench {
    */
   public static void main(String[] arguments) {
     List<String> all = Arrays.asList(arguments);
-    Consumer<Settings> scenario = all.isEmpty() ? null : SCENARIOS.get(all.get(0));
+    String name = all.isEmpty() ? "" : all.get(0);
+    Consumer<Settings> scenario =
+        name.matches("train-(135m|1b)-.*")
+            ? settings -> DecoderTrainScenario.run(settings, name)
+            : SCENARIOS.get(name);
     if (scenario == null) {
-      System.err.println("scenarios are " + SCENARIOS.keySet() + ", given was " + all);
+      System.err.println(
+          "scenarios are "
+              + SCENARIOS.keySet()
+              + " and train-(135m|1b)-ROWSxLENGTH-(fp32|fastest)[-recomputed|-recorded], given was "
+              + all);
       System.exit(2);
       return;
     }

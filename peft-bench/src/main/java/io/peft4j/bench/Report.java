@@ -97,6 +97,10 @@ public final class Report {
       training(size);
     }
     for (String shape : List.of("135m", "1b")) {
+      for (String size : List.of("4x256", "1x2048")) {
+        decoderTraining(shape, size, "", "> 1.5", "> 2");
+        decoderTraining(shape, size, ".recomputed", "> 1.5", "> 2");
+      }
       generation(shape);
     }
     same(
@@ -174,6 +178,42 @@ public final class Report {
         prefix + best + ".peak.mib",
         false,
         "");
+  }
+
+  private void decoderTraining(
+      String shape, String size, String way, String rateGoal, String memoryGoal) {
+    String prefix = "train." + shape + "." + size + ".";
+    String what = "train Llama " + shape + ", " + size.replace("x", " x ") + way.replace('.', ' ');
+    String best = best(prefix, "tokens_per_second", "fp32" + way, "bf16" + way);
+    for (String own : List.of("fp32" + way, "fastest" + way)) {
+      String other = own.startsWith("fp32") ? own : best;
+      String pair = what + ", " + own + " (PEFT: " + other + "), ";
+      pair(
+          pair + "tokens/s",
+          prefix + own + ".tokens_per_second",
+          prefix + other + ".tokens_per_second",
+          true,
+          rateGoal);
+      pair(
+          pair + "peak MiB",
+          prefix + own + ".peak.mib",
+          prefix + other + ".peak.mib",
+          false,
+          memoryGoal);
+      row(
+          pair + "share of the GEMM floor",
+          median("java " + prefix + own + ".floor.share"),
+          median("python " + prefix + other + ".floor.share"),
+          "",
+          "");
+    }
+    if (way.isEmpty()) {
+      same(
+          what + ", fastest, recorded, tokens/s",
+          prefix + "fastest.recorded.tokens_per_second",
+          true,
+          "");
+    }
   }
 
   private OptionalDouble median(String key) {

@@ -4,6 +4,7 @@ import ai.djl.Device;
 import ai.djl.ndarray.NDList;
 import io.peft4j.target.ModelLayout;
 import java.util.Optional;
+import java.util.OptionalDouble;
 
 /**
  * A network that methods can attach to: it says where, and computes with what a pass carries. This
@@ -36,6 +37,23 @@ public interface Backbone {
    * @return the outputs, the first dimension of each the batch
    */
   NDList forward(Pass pass, NDList inputs);
+
+  /**
+   * Computes the loss of a causal language model and adds its gradients to those that the trained
+   * tensors hold, if this network knows a cheaper way to do so than to record {@link #forward} and
+   * follow the loss back. Intermediate arrays may be left to the caller's {@link
+   * ai.djl.ndarray.NDScope}.
+   *
+   * @param pass weights, adapters and options of a training step
+   * @param inputs as for {@link #forward}
+   * @param loss what is made small; at least one label counts
+   * @param weight multiplies the gradients, not the result
+   * @return the loss; empty if there is no such way, and then nothing has been changed
+   */
+  default OptionalDouble accumulateGradients(
+      Pass pass, NDList inputs, NextTokens loss, double weight) {
+    return OptionalDouble.empty();
+  }
 
   /**
    * Tells whether adapters can only act through the weights of a layer and not on its activations,

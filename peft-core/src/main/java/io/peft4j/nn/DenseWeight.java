@@ -77,6 +77,16 @@ public final class DenseWeight implements Weight {
   }
 
   @Override
+  public Precision precision() {
+    return precision;
+  }
+
+  @Override
+  public NDArray source() {
+    return precision == Precision.BFLOAT16 ? half() : array;
+  }
+
+  @Override
   public @Nullable RowPacking rowPacking() {
     return precision == Precision.BFLOAT16 ? HalfPacking.INSTANCE : null;
   }

@@ -87,6 +87,16 @@ public final class HalfWeight implements Weight {
   }
 
   @Override
+  public Precision precision() {
+    return precision;
+  }
+
+  @Override
+  public NDArray source() {
+    return array;
+  }
+
+  @Override
   public RowPacking rowPacking() {
     return HalfPacking.INSTANCE;
   }

@@ -49,7 +49,7 @@ public abstract class Layer {
     boolean overridden = false;
     boolean adapted = false;
     for (Segment segment : segments) {
-      overridden |= segment.override(weightIndex) != null || segment.override(biasIndex) != null;
+      overridden |= overridden(segment);
       adapted |= segment.acts(spec.slot());
     }
     if (!overridden && !adapted) {
@@ -89,17 +89,37 @@ public abstract class Layer {
     return y;
   }
 
-  private Weight weight(Pass pass, Segment segment) {
+  final Weight weight(Pass pass, Segment segment) {
     NDArray override = segment.override(weightIndex);
     return override == null ? pass.weights().weight(weightIndex) : DenseWeight.of(override);
   }
 
-  private @Nullable NDArray bias(Pass pass, Segment segment) {
+  final @Nullable NDArray bias(Pass pass, Segment segment) {
     if (biasIndex < 0) {
       return null;
     }
     NDArray override = segment.override(biasIndex);
     return override == null ? pass.weights().weight(biasIndex).dense() : override;
+  }
+
+  /** Tells whether an adapter brings its own parameters. */
+  final boolean overridden(Segment segment) {
+    return segment.override(weightIndex) != null || segment.override(biasIndex) != null;
+  }
+
+  /**
+   * The weight of the layer, if nothing acts here and no adapter brings its own.
+   *
+   * @param pass weights and adapters
+   * @return the base's weight; null if there is more to it
+   */
+  public final @Nullable Weight untouched(Pass pass) {
+    for (Segment segment : pass.segments()) {
+      if (segment.acts(spec.slot()) || overridden(segment)) {
+        return null;
+      }
+    }
+    return pass.weights().weight(weightIndex);
   }
 
   /**

@@ -1,8 +1,11 @@
 package io.peft4j.nn;
 
 import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.types.DataType;
+import ai.djl.ndarray.types.Shape;
 import java.util.List;
 import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -14,6 +17,8 @@ public final class Pass implements AutoCloseable {
   private final WeightSnapshot weights;
   private final List<Segment> segments;
   private final boolean dropout;
+  private final TrainingOptions training;
+  private final Recomputation layers;
   private final Derived derived = new Derived();
 
   /**
@@ -24,9 +29,25 @@ public final class Pass implements AutoCloseable {
    * @param dropout whether dropout acts
    */
   public Pass(WeightSnapshot weights, List<Segment> segments, boolean dropout) {
+    this(weights, segments, dropout, TrainingOptions.PLAIN);
+  }
+
+  /**
+   * A pass of a training step.
+   *
+   * @param weights the leased weights; the lease stays the caller's
+   * @param segments what acts on which rows, in row order, covering all rows; at least one
+   * @param dropout whether dropout acts
+   * @param training how the step is computed; where layers are recomputed, {@link #backward} must
+   *     follow
+   */
+  public Pass(
+      WeightSnapshot weights, List<Segment> segments, boolean dropout, TrainingOptions training) {
     this.weights = weights;
     this.segments = List.copyOf(segments);
     this.dropout = dropout;
+    this.training = training;
+    layers = new Recomputation(training.recomputation(), dropout);
   }
 
   /**
@@ -64,6 +85,53 @@ public final class Pass implements AutoCloseable {
    */
   public boolean dropout() {
     return dropout;
+  }
+
+  /**
+   * How a training step is computed.
+   *
+   * @return the options; plain where nothing is trained
+   */
+  public TrainingOptions training() {
+    return training;
+  }
+
+  /**
+   * Computes one layer of a network. All that it makes but its result is freed, or left to the
+   * backward pass; where layers are recomputed, it runs twice.
+   *
+   * @param x the layer's input
+   * @param body computes a new array from the input, and from arrays that live as long as the pass
+   * @return the output
+   */
+  public NDArray layer(NDArray x, UnaryOperator<NDArray> body) {
+    return layers.layer(x, body);
+  }
+
+  /**
+   * Adds noise to embedded tokens where a training step wants it (NEFTune).
+   *
+   * @param embedded float32 [batch, length, dimension]
+   * @return the same shape; the array itself without noise
+   */
+  public NDArray noisy(NDArray embedded) {
+    if (training.embeddingNoise() == 0) {
+      return embedded;
+    }
+    Shape shape = embedded.getShape();
+    double bound = training.embeddingNoise() / Math.sqrt((double) shape.get(1) * shape.get(2));
+    return embedded.add(
+        embedded
+            .getManager()
+            .randomUniform((float) -bound, (float) bound, shape, DataType.FLOAT32));
+  }
+
+  /**
+   * Takes gradients through layers that are to be recomputed; does nothing if none are. To be
+   * called when a backward pass over what came after them has ended, with the pass's arrays alive.
+   */
+  public void backward() {
+    layers.backward();
   }
 
   /**

@@ -3,6 +3,7 @@ package io.peft4j.nn;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.torch.Ops;
+import io.peft4j.torch.Precision;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -55,6 +56,26 @@ public interface Weight extends AutoCloseable {
    * @return float32 [ids..., dimension]
    */
   NDArray rows(NDArray ids);
+
+  /**
+   * What {@link #linear} computes products of many rows in.
+   *
+   * @return float32 if it is not said otherwise
+   */
+  default Precision precision() {
+    return Precision.FLOAT32;
+  }
+
+  /**
+   * The parameter in the floating-point type in which it is cheapest to have, for kernels that
+   * convert it piece by piece to what they compute in. As {@link #dense}, it is not the caller's to
+   * close.
+   *
+   * @return float32, float16 or bfloat16 array of {@link #shape()}: for kernels alone
+   */
+  default NDArray source() {
+    return dense();
+  }
 
   /**
    * Tells whether {@link #dense} gives the array that is held.

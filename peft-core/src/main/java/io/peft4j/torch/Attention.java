@@ -1,9 +1,12 @@
 package io.peft4j.torch;
 
 import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
+import ai.djl.pytorch.engine.PtNDArray;
+import ai.djl.pytorch.jni.JniUtils;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -74,6 +77,62 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
     Variant variant = new Variant(this, mask != null, causal, dropout);
     Kernel kernel = KERNELS.computeIfAbsent(variant, Attention::kernel);
     return mask == null ? kernel.call(query, key, value) : kernel.call(query, key, value, mask);
+  }
+
+  /**
+   * Attends as {@link #attend} does without dropout, and gives what {@link #gradients} needs.
+   *
+   * @param query as for {@link #attend}
+   * @param key as for {@link #attend}
+   * @param value as for {@link #attend}
+   * @param mask as for {@link #attend}; if null, a query sees only keys up to its own position
+   * @return the result as of {@link #attend}, and the logarithms of the sums that the weights were
+   *     divided by; the result alone where scores have a bound
+   */
+  public NDList attendKeeping(NDArray query, NDArray key, NDArray value, @Nullable NDArray mask) {
+    if (softcap > 0) {
+      return new NDList(attend(query, key, value, mask, mask == null, 0));
+    }
+    return AttentionGradient.of(this, mask != null).forward(query, key, value, mask);
+  }
+
+  /**
+   * The gradients of query, key and value.
+   *
+   * @param query as was given to {@link #attendKeeping}
+   * @param key as was given
+   * @param value as was given
+   * @param mask as was given
+   * @param kept what {@link #attendKeeping} gave
+   * @param above the gradient of its result
+   * @return three arrays of the shapes of query, key and value
+   */
+  public NDList gradients(
+      NDArray query,
+      NDArray key,
+      NDArray value,
+      @Nullable NDArray mask,
+      NDList kept,
+      NDArray above) {
+    if (softcap == 0) {
+      return AttentionGradient.of(this, mask != null)
+          .backward(query, key, value, mask, kept, above);
+    }
+    NDList inputs = new NDList();
+    for (NDArray input : List.of(query, key, value)) {
+      NDArray leaf = input.stopGradient();
+      leaf.setRequiresGradient(true);
+      inputs.add(leaf);
+    }
+    try (GradMode on = GradMode.on()) {
+      NDArray again = attend(inputs.get(0), inputs.get(1), inputs.get(2), mask, mask == null, 0);
+      JniUtils.backward((PtNDArray) again, (PtNDArray) above, false, false);
+    }
+    NDList gradients = new NDList();
+    for (NDArray input : inputs) {
+      gradients.add(JniUtils.getGradient((PtNDArray) input));
+    }
+    return gradients;
   }
 
   /**
@@ -264,7 +323,7 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
         result + " = torch.matmul(w, v1)");
   }
 
-  private static String split(String name, String length, int heads) {
+  static String split(String name, String length, int heads) {
     return "torch.transpose(torch.reshape("
         + name
         + ", [b, "
@@ -274,7 +333,7 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
         + ", -1]), 1, 2)";
   }
 
-  private static String repeat(String split, int groups) {
+  static String repeat(String split, int groups) {
     return groups == 1
         ? split
         : "torch.flatten(torch.expand(torch.unsqueeze("

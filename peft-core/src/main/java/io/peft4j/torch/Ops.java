@@ -53,6 +53,8 @@ public final class Ops {
   private static final Kernel SUM = Kernel.of("x: Tensor -> Tensor", "return torch.sum(x)");
   private static final Kernel GELU_TANH =
       Kernel.of("x: Tensor -> Tensor", "return torch.gelu(x, approximate=\"tanh\")");
+  private static final Kernel RECORDED =
+      Kernel.of("x: Tensor -> Tensor", "return torch.tensor(ops.prim.requires_grad(x))");
   private static final Map<Norm, Kernel> RMS_NORM = new ConcurrentHashMap<>();
   private static final Map<Double, Kernel> SOFTCAP = new ConcurrentHashMap<>();
 
@@ -281,6 +283,19 @@ public final class Ops {
       return x;
     }
     return x.mul(x.getManager().full(new Shape(), factor, DataType.FLOAT32));
+  }
+
+  /**
+   * Tells whether a backward pass could go on from an array. {@link NDArray#hasGradient} knows that
+   * of parameters only, and not of what was computed from them.
+   *
+   * @param x any shape
+   * @return true if it was recorded how x depends on a parameter, or x is one
+   */
+  public static boolean recorded(NDArray x) {
+    try (NDArray answer = RECORDED.call(x)) {
+      return answer.getBoolean();
+    }
   }
 
   /**

@@ -105,7 +105,7 @@ final class LoraLinear implements LayerAdapter {
   @Override
   public @Nullable LowRankTerm lowRank() {
     return magnitude == null && bias == null && factors.initial() == null
-        ? new LowRankTerm(factors.a(), factors.b(), factors.scaling())
+        ? new LowRankTerm(factors.a(), factors.b(), factors.scaling(), dropout)
         : null;
   }
 

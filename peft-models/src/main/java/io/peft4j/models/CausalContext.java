@@ -80,6 +80,16 @@ public final class CausalContext {
   }
 
   /**
+   * What is added to scores, in a pass without cache.
+   *
+   * @param window one of the windows that this was made with
+   * @return float32 [batch or 1, 1, length, length]; null if a token sees all tokens up to itself
+   */
+  public @Nullable NDArray mask(int window) {
+    return masks.get(limit(window));
+  }
+
+  /**
    * Attends causally.
    *
    * @param layer number of the layer, from 0

@@ -2,9 +2,11 @@ package io.peft4j.models;
 
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.nn.NextTokens;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
 import java.util.Optional;
+import java.util.OptionalDouble;
 
 /** A model without its weights: names, shapes, and how it computes. Immutable; holds no arrays. */
 public interface Network {
@@ -32,6 +34,21 @@ public interface Network {
    * @return named float32 arrays, the first dimension of each the batch
    */
   NDList forward(Pass pass, ModelInputs inputs);
+
+  /**
+   * Computes the loss of a causal language model and its gradients in a cheaper way than to record
+   * {@link #forward}, as {@link io.peft4j.nn.Backbone#accumulateGradients} says.
+   *
+   * @param pass weights, adapters and options of a training step
+   * @param inputs checked inputs
+   * @param loss what is made small
+   * @param weight multiplies the gradients, not the result
+   * @return the loss; empty if there is no such way, and then nothing has been changed
+   */
+  default OptionalDouble accumulateGradients(
+      Pass pass, ModelInputs inputs, NextTokens loss, double weight) {
+    return OptionalDouble.empty();
+  }
 
   /**
    * The shapes of the outputs.

@@ -15,6 +15,7 @@ import io.peft4j.models.gguf.GgufFile;
 import io.peft4j.models.gguf.GgufModel;
 import io.peft4j.models.onnx.BertOnnx;
 import io.peft4j.nn.Backbone;
+import io.peft4j.nn.NextTokens;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.PassLease;
 import io.peft4j.nn.PassSource;
@@ -33,7 +34,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
-import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.OptionalDouble;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -265,13 +266,23 @@ public final class PretrainedModel extends AbstractBlock
 
   @Override
   public NDList forward(Pass pass, NDList inputs) {
+    return network.forward(pass, checked(inputs));
+  }
+
+  @Override
+  public OptionalDouble accumulateGradients(
+      Pass pass, NDList inputs, NextTokens loss, double weight) {
+    return network.accumulateGradients(pass, checked(inputs), loss, weight);
+  }
+
+  private ModelInputs checked(NDList inputs) {
     for (NDArray input : inputs) {
       if (!input.getDevice().equals(device)) {
         throw new InvalidInputException(
             "inputs must be on " + device + ", where the model is; given was " + input.getDevice());
       }
     }
-    return network.forward(pass, ModelInputs.of(inputs, network.limits()));
+    return ModelInputs.of(inputs, network.limits());
   }
 
   @Override
@@ -281,29 +292,7 @@ public final class PretrainedModel extends AbstractBlock
 
   @Override
   public PassLease lease(long batch, int copies) {
-    return new BasePass(Pass.base(weights.lease()), new AtomicBoolean());
-  }
-
-  /** The base alone: rows stay where they are. */
-  private record BasePass(Pass pass, AtomicBoolean closed) implements PassLease {
-    @Override
-    public NDList order(NDList inputs) {
-      return inputs;
-    }
-
-    @Override
-    public NDList restore(NDList outputs) {
-      return outputs;
-    }
-
-    @Override
-    public void close() {
-      // Once only: a second release would take another's lease.
-      if (closed.compareAndSet(false, true)) {
-        pass.close();
-        pass.weights().close();
-      }
-    }
+    return BasePass.over(weights);
   }
 
   /** The network, for those in this package that run it step by step. */

@@ -2,6 +2,8 @@ package io.peft4j.train;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
+import io.peft4j.nn.NextTokens;
+import org.jspecify.annotations.Nullable;
 
 /** What training makes small: the mean of a cost over the items (rows, tokens) of a batch. */
 @FunctionalInterface
@@ -24,5 +26,16 @@ public interface Loss {
    */
   default long items(NDList labels) {
     return labels.head().getShape().get(0);
+  }
+
+  /**
+   * This as the loss of a causal language model, if it is that: models compute it, and its
+   * gradients, without ever having all logits.
+   *
+   * @param labels the labels of a batch
+   * @return labels and smoothing, or null if it is another
+   */
+  default @Nullable NextTokens nextTokens(NDList labels) {
+    return null;
   }
 }

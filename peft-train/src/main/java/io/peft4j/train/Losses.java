@@ -6,27 +6,24 @@ import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.InvalidConfigException;
+import io.peft4j.nn.NextTokens;
 import io.peft4j.torch.Kernel;
 import java.util.Arrays;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /** The usual losses. Labels are int64; the label {@value #IGNORED} marks what does not count. */
 public final class Losses {
   /** The label of items that do not count. */
-  public static final long IGNORED = -100;
+  public static final long IGNORED = NextTokens.IGNORED;
 
   private static final Kernel CROSS_ENTROPY =
       Kernel.of(
           "y: Tensor, t: Tensor -> Tensor",
           "return torch.cross_entropy_loss(torch.to(y, 6), t, None, 1, -100, 0.)");
-  // The last position predicts nothing: ignoring it there saves a copy of all the other logits.
-  private static final Kernel CAUSAL =
-      Kernel.of(
-          "y: Tensor, t: Tensor -> Tensor",
-          "n = torch.constant_pad_nd(torch.slice(t, 1, 1), [0, 1], -100)",
-          "z = torch.reshape(torch.to(y, 6), [-1, torch.size(y, -1)])",
-          "return torch.cross_entropy_loss(z, torch.reshape(n, [-1]), None, 1, -100, 0.)");
+  private static final Map<Double, Kernel> CAUSAL = new ConcurrentHashMap<>();
   private static final Kernel TOKENS =
       Kernel.of(
           "y: Tensor, t: Tensor -> Tensor",
@@ -69,7 +66,60 @@ public final class Losses {
    *     array, token ids int64 [rows, length], not shifted
    */
   public static Loss causalLanguageModel() {
-    return new CrossEntropy(CAUSAL, COUNT_SHIFTED, 3, 2, "token ids int64 [rows, length]");
+    return causalLanguageModel(0);
+  }
+
+  /**
+   * Cross entropy of causal language models with smoothed labels, as transformers' {@code
+   * LabelSmoother} computes it: 1 - e times the plain loss, and e times the mean of -log p over the
+   * vocabulary.
+   *
+   * @param smoothing e, in [0, 1)
+   * @return a loss as of {@link #causalLanguageModel()}
+   * @throws InvalidConfigException if the smoothing is out of range
+   */
+  public static Loss causalLanguageModel(double smoothing) {
+    return new Causal(
+        new CrossEntropy(
+            CAUSAL.computeIfAbsent(smoothing, Losses::causal),
+            COUNT_SHIFTED,
+            3,
+            2,
+            "token ids int64 [rows, length]"),
+        smoothing);
+  }
+
+  // The last position predicts nothing: ignoring it there saves a copy of all the other logits.
+  private static Kernel causal(double smoothing) {
+    if (!(smoothing >= 0 && smoothing < 1)) {
+      throw new InvalidConfigException(
+          "label smoothing must be at least 0 and below 1, was " + smoothing);
+    }
+    return Kernel.of(
+        "y: Tensor, t: Tensor -> Tensor",
+        "n = torch.constant_pad_nd(torch.slice(t, 1, 1), [0, 1], -100)",
+        "z = torch.reshape(torch.to(y, 6), [-1, torch.size(y, -1)])",
+        "r = torch.reshape(n, [-1])",
+        "return torch.cross_entropy_loss(z, r, None, 1, -100, " + smoothing + ")");
+  }
+
+  /** A cross entropy that models know a cheaper way to. */
+  private record Causal(CrossEntropy general, double smoothing) implements Loss {
+
+    @Override
+    public NDArray compute(NDList outputs, NDList labels) {
+      return general.compute(outputs, labels);
+    }
+
+    @Override
+    public long items(NDList labels) {
+      return general.items(labels);
+    }
+
+    @Override
+    public NextTokens nextTokens(NDList labels) {
+      return new NextTokens(general.check(labels), smoothing);
+    }
   }
 
   /**

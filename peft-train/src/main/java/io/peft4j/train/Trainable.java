@@ -2,17 +2,20 @@ package io.peft4j.train;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
-import ai.djl.ndarray.types.DataType;
-import ai.djl.pytorch.engine.PtNDArray;
-import ai.djl.pytorch.jni.JniUtils;
+import io.peft4j.AdapterSet;
 import io.peft4j.ForwardMode;
 import io.peft4j.InvalidConfigException;
+import io.peft4j.Objective;
 import io.peft4j.PeftModel;
+import io.peft4j.PeftView;
 import io.peft4j.TrainableParameter;
+import io.peft4j.nn.NextTokens;
+import io.peft4j.nn.TrainingOptions;
 import io.peft4j.torch.GradMode;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.function.BiFunction;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Something that a {@link Trainer} can train: a network and the tensors of it that change. It holds
@@ -50,13 +53,7 @@ public interface Trainable {
   default double accumulateGradients(Batch batch, Loss loss, ForwardMode mode, double weight) {
     try (GradMode on = GradMode.on()) {
       NDArray value = loss.compute(forward(batch.inputs(), mode), batch.labels());
-      if (value.getShape().size() != 1 || value.getDataType() != DataType.FLOAT32) {
-        throw new InvalidConfigException(
-            "a loss must be a float32 scalar, was " + value.getDataType() + " " + value.getShape());
-      }
-      NDArray seed = value.getManager().full(value.getShape(), (float) weight, DataType.FLOAT32);
-      JniUtils.backward((PtNDArray) value, (PtNDArray) seed, false, false);
-      return value.toFloatArray()[0];
+      return Objective.backward(value, weight);
     }
   }
 
@@ -78,7 +75,36 @@ public interface Trainable {
    * @return the model as the trainer sees it
    */
   static Trainable of(PeftModel model) {
+    return of(model, TrainingOptions.PLAIN);
+  }
+
+  /**
+   * A model with adapters: the active ones act, those that are {@linkplain
+   * PeftModel#trainAdapters(String...) to be trained} change.
+   *
+   * @param model the model; it stays the caller's
+   * @param options how steps are computed
+   * @return the model as the trainer sees it
+   */
+  static Trainable of(PeftModel model, TrainingOptions options) {
     return new Trainable() {
+      @Override
+      public double accumulateGradients(Batch batch, Loss loss, ForwardMode mode, double weight) {
+        Objective objective =
+            new Objective() {
+              @Override
+              public NDArray compute(NDList outputs) {
+                return loss.compute(outputs, batch.labels());
+              }
+
+              @Override
+              public @Nullable NextTokens nextTokens() {
+                return loss.nextTokens(batch.labels());
+              }
+            };
+        return model.accumulateGradients(batch.inputs(), objective, mode, options, weight);
+      }
+
       @Override
       public NDList forward(NDList inputs, ForwardMode mode) {
         return model.forward(inputs, mode);
@@ -92,6 +118,45 @@ public interface Trainable {
       @Override
       public void save(Path directory) {
         model.save(directory, model.trainedAdapters().toArray(new String[0]));
+      }
+    };
+  }
+
+  /**
+   * Adapters in series: the outputs of a model with one set of adapters are added to those with the
+   * next, and one loss is taken of the sums. Each is computed by itself, so that every adapter gets
+   * the gradient of the common loss.
+   *
+   * @param model the model; it stays the caller's
+   * @param sets the sets of adapters, each at least once; those that are {@linkplain
+   *     PeftModel#trainAdapters(String...) to be trained} change
+   * @return the sum as the trainer sees it
+   */
+  static Trainable series(PeftModel model, List<AdapterSet> sets) {
+    if (sets.isEmpty()) {
+      throw new InvalidConfigException("adapters in series: at least one set is needed");
+    }
+    List<PeftView> views = sets.stream().map(model::with).toList();
+    return new Trainable() {
+      @Override
+      public NDList forward(NDList inputs, ForwardMode mode) {
+        NDList sums = views.get(0).forward(inputs, mode);
+        for (PeftView view : views.subList(1, views.size())) {
+          NDList outputs = view.forward(inputs, mode);
+          NDList more = new NDList(sums.size());
+          for (int i = 0; i < sums.size(); i++) {
+            NDArray sum = sums.get(i).add(outputs.get(i));
+            sum.setName(sums.get(i).getName());
+            more.add(sum);
+          }
+          sums = more;
+        }
+        return sums;
+      }
+
+      @Override
+      public List<TrainableParameter> parameters() {
+        return model.trainableParameters();
       }
     };
   }

@@ -54,7 +54,7 @@ public final class Trainer {
   final boolean reachCheck;
 
   Trainer(TrainerBuilder builder) {
-    model = required(builder.model, "model");
+    model = builder.trainable();
     loss = required(builder.loss, "loss");
     batches = required(builder.batches, "batches");
     settings = builder.settings.build();
@@ -76,7 +76,7 @@ public final class Trainer {
     resume = builder.resume;
     resumeFrom = builder.resumeFrom;
     Boolean chosenCheck = builder.reachCheck;
-    reachCheck = chosenCheck == null ? builder.adapters : chosenCheck;
+    reachCheck = chosenCheck == null ? builder.adapted != null : chosenCheck;
     CheckpointSettings saved = checkpoints;
     if (saved == null && resume) {
       throw new InvalidConfigException("a run that is to be resumed needs a checkpoint directory");

@@ -3,6 +3,7 @@ package io.peft4j.train;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.PeftModel;
 import io.peft4j.TrainableParameter;
+import io.peft4j.nn.TrainingOptions;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -11,7 +12,10 @@ import org.jspecify.annotations.Nullable;
 
 /** Collects what a {@link Trainer} is made of. For the use of one thread. */
 public final class TrainerBuilder {
-  @Nullable Trainable model;
+  private @Nullable Trainable model;
+  @Nullable PeftModel adapted;
+  private boolean recomputation;
+  private double embeddingNoise;
   @Nullable Loss loss;
   @Nullable BatchSource batches;
   OptimizerSettings.Builder settings = OptimizerSettings.builder();
@@ -28,7 +32,6 @@ public final class TrainerBuilder {
   boolean resume;
   @Nullable Path resumeFrom;
   @Nullable Boolean reachCheck;
-  boolean adapters;
   final List<TrainingListener> listeners = new ArrayList<>();
 
   TrainerBuilder() {}
@@ -41,8 +44,8 @@ public final class TrainerBuilder {
    * @return this
    */
   public TrainerBuilder model(PeftModel value) {
-    model(Trainable.of(value));
-    adapters = true;
+    adapted = value;
+    model = null;
     return this;
   }
 
@@ -54,7 +57,7 @@ public final class TrainerBuilder {
    */
   public TrainerBuilder model(Trainable value) {
     model = value;
-    adapters = false;
+    adapted = null;
     return this;
   }
 
@@ -216,6 +219,29 @@ public final class TrainerBuilder {
   }
 
   /**
+   * Sets whether layers are computed again in the backward pass instead of keeping what it needs:
+   * much less memory for about a third more time. They are not if not set.
+   *
+   * @param value whether to recompute
+   * @return this
+   */
+  public TrainerBuilder recomputation(boolean value) {
+    recomputation = value;
+    return this;
+  }
+
+  /**
+   * Sets how much noise is added to embedded tokens (NEFTune); none if not set.
+   *
+   * @param alpha noise is uniform in ±alpha / sqrt(length · dimension); from 0
+   * @return this
+   */
+  public TrainerBuilder embeddingNoise(double alpha) {
+    embeddingNoise = alpha;
+    return this;
+  }
+
+  /**
    * Sets what the random numbers of the run (dropout) begin with; 0 if not set. The order of the
    * data is its source's affair.
    *
@@ -297,6 +323,23 @@ public final class TrainerBuilder {
   public TrainerBuilder listener(TrainingListener value) {
     listeners.add(value);
     return this;
+  }
+
+  /** What is trained, computed as was asked for. */
+  Trainable trainable() {
+    TrainingOptions options = new TrainingOptions(recomputation, embeddingNoise);
+    if (adapted != null) {
+      return Trainable.of(adapted, options);
+    }
+    if (model == null) {
+      throw new InvalidConfigException("a trainer needs model");
+    }
+    if (!options.equals(TrainingOptions.PLAIN)) {
+      throw new InvalidConfigException(
+          "recomputation and embedding noise are for models with adapters; a trainable of one's own"
+              + " sets them where it is made");
+    }
+    return model;
   }
 
   /**

@@ -54,8 +54,7 @@ public final class BertEmbeddings {
                   ? inputs.manager().zeros(inputs.ids().getShape(), DataType.INT64)
                   : given;
           NDArray sum =
-              words
-                  .forward(pass, inputs.ids())
+              pass.noisy(words.forward(pass, inputs.ids()))
                   .add(types.forward(pass, kinds))
                   .add(positions.forward(pass, places));
           return Ops.dropout(norm.forward(pass, sum), config.hiddenDropout(), pass.dropout());

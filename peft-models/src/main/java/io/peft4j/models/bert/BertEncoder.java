@@ -3,7 +3,6 @@ package io.peft4j.models.bert;
 import ai.djl.ndarray.NDArray;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
-import io.peft4j.torch.Scopes;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -53,8 +52,7 @@ public final class BertEncoder {
   public NDArray forward(Pass pass, NDArray embedded, @Nullable NDArray padding) {
     NDArray x = embedded;
     for (BertLayer layer : layers) {
-      NDArray input = x;
-      x = Scopes.keepResult(() -> layer.forward(pass, input, padding));
+      x = pass.layer(x, input -> layer.forward(pass, input, padding));
     }
     return x;
   }

@@ -2,14 +2,22 @@ package io.peft4j.models.decoder;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
+import ai.djl.pytorch.engine.PtNDArray;
+import ai.djl.pytorch.jni.JniUtils;
 import io.peft4j.models.InvalidInputException;
 import io.peft4j.models.ModelInputs;
+import io.peft4j.nn.Layer;
 import io.peft4j.nn.Linear;
+import io.peft4j.nn.NextTokens;
 import io.peft4j.nn.Pass;
+import io.peft4j.nn.Weight;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Kernel;
 import io.peft4j.torch.Ops;
+import io.peft4j.torch.VocabularyLoss;
+import java.util.OptionalDouble;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -111,6 +119,58 @@ public final class DecoderHead {
     }
     output.setName(linear == null ? "last_hidden_state" : "logits");
     return new NDList(output);
+  }
+
+  /**
+   * Computes the loss of a causal language model and follows it back through the head, without the
+   * logits and only where labels count.
+   *
+   * @param pass weights and adapters
+   * @param x the output of the last layer, float32 [batch, length, hidden]; what its gradient is
+   *     wanted for is recorded
+   * @param norm what stands between the layers and this head
+   * @param loss labels and smoothing
+   * @param weight multiplies the gradients, not the result
+   * @return the loss; empty if this is no such head, something acts on it, or no label counts
+   * @throws io.peft4j.InvalidConfigException if labels do not fit
+   */
+  public OptionalDouble accumulateGradients(
+      Pass pass, NDArray x, Layer norm, NextTokens loss, double weight) {
+    Weight factor = lossWeight(pass);
+    if (factor == null) {
+      return OptionalDouble.empty();
+    }
+    NextTokens.Targets targets = loss.targets(vocabulary);
+    if (targets.rows().length == 0) {
+      return OptionalDouble.empty();
+    }
+    NDManager manager = x.getManager();
+    NDArray rows = Ops.engineOwned(manager.create(targets.rows()));
+    NDArray states =
+        norm.untouched(pass) == null
+            ? ROWS.call(norm.forward(pass, x), rows)
+            : norm.forward(pass, ROWS.call(x, rows));
+    NDArray tokens = Ops.engineOwned(manager.create(targets.tokens()));
+    NDList result =
+        new VocabularyLoss(factor.precision(), config.softcap(), loss.smoothing())
+            .lossAndGradient(states.stopGradient(), factor.source(), tokens);
+    if (Ops.recorded(states)) {
+      NDArray gradient = Ops.scale(result.get(1), (float) weight);
+      JniUtils.backward((PtNDArray) states, (PtNDArray) gradient, false, false);
+    }
+    return OptionalDouble.of(result.get(0).toFloatArray()[0]);
+  }
+
+  /**
+   * The weight that losses are computed with.
+   *
+   * @param pass weights and adapters
+   * @return the weight; null if this is no head of a language model, or something acts on it
+   */
+  public @Nullable Weight lossWeight(Pass pass) {
+    return linear == null || config.task() != DecoderTask.NEXT_TOKEN
+        ? null
+        : linear.untouched(pass);
   }
 
   /** The states of the rightmost tokens that are not padding. */

@@ -30,6 +30,7 @@ final class DecoderLayer {
   private final RmsNorm innerNorm;
   private final @Nullable RmsNorm outputNorm;
   private final FusedLayer fused;
+  private final LayerStep step;
 
   DecoderLayer(ModelLayout layout, String path, int index, int window, LayerConfig config) {
     this.config = config;
@@ -50,15 +51,15 @@ final class DecoderLayer {
     boolean outerNorms = config.options().outerNorms();
     attentionNorm = outerNorms ? norm(layout, names.attentionNorm()) : null;
     outputNorm = outerNorms ? norm(layout, names.outputNorm()) : null;
-    fused =
-        new FusedLayer(
-            layout,
-            names,
-            index,
-            window,
+    FusedLayer.Norms norms =
+        new FusedLayer.Norms(inputNorm, innerNorm, queryNorm, keyNorm, attentionNorm, outputNorm);
+    fused = new FusedLayer(layout, names, index, window, config, norms);
+    step =
+        new LayerStep(
             config,
-            new FusedLayer.Norms(
-                inputNorm, innerNorm, queryNorm, keyNorm, attentionNorm, outputNorm));
+            window,
+            new LayerStep.Linears(inputs.layers(), attentionOutput, inner.layers(), down),
+            norms);
   }
 
   private RmsNorm norm(ModelLayout layout, String path) {
@@ -67,6 +68,10 @@ final class DecoderLayer {
 
   FusedLayer fused() {
     return fused;
+  }
+
+  LayerStep step() {
+    return step;
   }
 
   NDArray forward(Pass pass, NDArray x, NDList rotations, CausalContext context) {

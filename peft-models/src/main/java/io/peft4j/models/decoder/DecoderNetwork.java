@@ -7,23 +7,28 @@ import io.peft4j.models.CausalContext;
 import io.peft4j.models.ModelInputs;
 import io.peft4j.models.Network;
 import io.peft4j.nn.Embedding;
+import io.peft4j.nn.NextTokens;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.RmsNorm;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Ops;
-import io.peft4j.torch.Scopes;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.concurrent.atomic.AtomicReference;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * A decoder with or without a head. Positions count from 0 at the first token or padding of a row,
  * as in a plain forward pass of transformers.
  */
 final class DecoderNetwork implements Network {
+  private static final Logger LOG = LoggerFactory.getLogger(DecoderNetwork.class);
+
   private final DecoderConfig config;
   private final DecoderTask task;
   private final int[] windows;
@@ -32,6 +37,7 @@ final class DecoderNetwork implements Network {
   private final List<DecoderLayer> layers = new ArrayList<>();
   private final RmsNorm norm;
   private final DecoderHead head;
+  private final AtomicReference<String> said = new AtomicReference<>("");
 
   DecoderNetwork(DecoderConfig config, DecoderTask task, int labels) {
     this.config = config;
@@ -97,25 +103,55 @@ final class DecoderNetwork implements Network {
   @Override
   public NDList forward(Pass pass, ModelInputs inputs) {
     CausalContext context = new CausalContext(inputs, windows);
-    Map<Rope, NDList> rotations = new HashMap<>();
-    for (Rope rope : config.ropes()) {
-      rotations.computeIfAbsent(rope, r -> r.tables(context.positions()));
-    }
-    NDArray x = Ops.scale(tokens.forward(pass, inputs.ids()), config.embeddingScale());
+    List<NDList> rotations = rotations(context);
     boolean fusable = context.fusable(pass);
+    NDArray x = embedded(pass, inputs);
     for (int i = 0; i < layers.size(); i++) {
       DecoderLayer layer = layers.get(i);
-      NDArray input = x;
-      NDList turns = Objects.requireNonNull(rotations.get(config.ropes().get(i)));
+      NDList turns = rotations.get(i);
       FusedLayer.Prepared prepared = fusable ? layer.fused().prepare(pass) : null;
       x =
           prepared == null
-              ? Scopes.keepResult(() -> layer.forward(pass, input, turns, context))
-              : layer.fused().forward(prepared, input, turns, context);
+              ? pass.layer(x, input -> layer.forward(pass, input, turns, context))
+              : layer.fused().forward(prepared, x, turns, context);
     }
     context.end();
     NDArray states = norm.forward(pass, inputs.lastOnly() ? x.get(":, -1:") : x);
     return head.forward(pass, states, inputs);
+  }
+
+  private NDArray embedded(Pass pass, ModelInputs inputs) {
+    NDArray rows = tokens.forward(pass, inputs.ids());
+    return pass.noisy(Ops.scale(rows, config.embeddingScale()));
+  }
+
+  /** The tables of angles of each layer. */
+  private List<NDList> rotations(CausalContext context) {
+    Map<Rope, NDList> tables = new HashMap<>();
+    return config.ropes().stream()
+        .map(rope -> tables.computeIfAbsent(rope, r -> r.tables(context.positions())))
+        .toList();
+  }
+
+  @Override
+  public OptionalDouble accumulateGradients(
+      Pass pass, ModelInputs inputs, NextTokens loss, double weight) {
+    if (head.lossWeight(pass) == null || loss.targets(config.sizes().vocabulary()).isEmpty()) {
+      return OptionalDouble.empty();
+    }
+    CausalContext context = new CausalContext(inputs, windows);
+    DecoderStep step = new DecoderStep(pass, layers, rotations(context), context);
+    NDArray x = embedded(pass, inputs);
+    String obstacle = step.obstacle();
+    if (obstacle == null) {
+      return step.byHand(x, top -> head.accumulateGradients(pass, top, norm, loss, weight));
+    }
+    if (!obstacle.equals(said.getAndSet(obstacle))) {
+      LOG.info("gradients are found by recording the forward pass: {}", obstacle);
+    }
+    OptionalDouble value = head.accumulateGradients(pass, step.recorded(x), norm, loss, weight);
+    pass.backward();
+    return value;
   }
 
   @Override

@@ -18,6 +18,10 @@ final class Projections {
     this.sizes = sizes;
   }
 
+  List<Linear> layers() {
+    return layers;
+  }
+
   /** The projections, float32 [batch, length, its size] each. */
   NDArray[] forward(Pass pass, NDArray x) {
     NDArray[] parts = new NDArray[sizes.length];

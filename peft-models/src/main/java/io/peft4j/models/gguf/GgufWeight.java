@@ -67,6 +67,11 @@ final class GgufWeight implements Weight {
   }
 
   @Override
+  public Precision precision() {
+    return precision;
+  }
+
+  @Override
   public RowPacking rowPacking() {
     return Int4Packing.fits(parameter) ? Int4Packing.INSTANCE : RowPacking.half();
   }

@@ -10,13 +10,14 @@ import io.peft4j.models.decoder.DecoderHead;
 import io.peft4j.models.decoder.DecoderTask;
 import io.peft4j.nn.Embedding;
 import io.peft4j.nn.LayerNorm;
+import io.peft4j.nn.NextTokens;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Ops;
-import io.peft4j.torch.Scopes;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 
 /**
  * GPT-2 with or without a head. Positions are learned; they count from 0 at the first token or
@@ -78,15 +79,33 @@ final class Gpt2Network implements Network {
   @Override
   public NDList forward(Pass pass, ModelInputs inputs) {
     CausalContext context = new CausalContext(inputs, 0);
-    NDArray embedded =
-        tokens.forward(pass, inputs.ids()).add(places.forward(pass, positions(inputs, context)));
-    NDArray x = Ops.dropout(embedded, config.embeddingDropout(), pass.dropout());
-    for (Gpt2Layer layer : layers) {
-      NDArray input = x;
-      x = Scopes.keepResult(() -> layer.forward(pass, input, context));
-    }
+    NDArray x = states(pass, inputs, context);
     context.end();
     return head.forward(pass, norm.forward(pass, inputs.lastOnly() ? x.get(":, -1:") : x), inputs);
+  }
+
+  /** What the last layer gives. */
+  private NDArray states(Pass pass, ModelInputs inputs, CausalContext context) {
+    NDArray embedded =
+        pass.noisy(tokens.forward(pass, inputs.ids()))
+            .add(places.forward(pass, positions(inputs, context)));
+    NDArray x = Ops.dropout(embedded, config.embeddingDropout(), pass.dropout());
+    for (Gpt2Layer layer : layers) {
+      x = pass.layer(x, input -> layer.forward(pass, input, context));
+    }
+    return x;
+  }
+
+  @Override
+  public OptionalDouble accumulateGradients(
+      Pass pass, ModelInputs inputs, NextTokens loss, double weight) {
+    if (head.lossWeight(pass) == null || loss.targets(config.vocabulary()).isEmpty()) {
+      return OptionalDouble.empty();
+    }
+    NDArray x = states(pass, inputs, new CausalContext(inputs, 0));
+    OptionalDouble value = head.accumulateGradients(pass, x, norm, loss, weight);
+    pass.backward();
+    return value;
   }
 
   /** For every row, since adapters may differ between them. */

@@ -1,0 +1,294 @@
+package io.peft4j.models.decoder;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.NDScope;
+import io.peft4j.models.CausalContext;
+import io.peft4j.nn.Linear;
+import io.peft4j.nn.LowRankLinear;
+import io.peft4j.nn.Pass;
+import io.peft4j.nn.RmsNorm;
+import io.peft4j.nn.Weight;
+import io.peft4j.torch.Precision;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A decoder layer in a training step whose gradients are computed by hand: over a frozen base the
+ * backward pass is the gradient of the input and those of A and B, and nothing is kept that it does
+ * not use. Kept are the input, queries, keys and values as attention took them, what it gave, the
+ * residual past attention, the two halves of the feed-forward network, and the products with A;
+ * what is cheap (norms, activations, angles) is computed again. Holds no arrays.
+ */
+final class LayerStep {
+  private final LayerConfig config;
+  private final int window;
+  private final Linears linears;
+  private final FusedLayer.Norms norms;
+
+  /** The layer's projections, by what they are given. */
+  record Linears(List<Linear> inputs, Linear output, List<Linear> inner, Linear down) {
+    Stream<Linear> all() {
+      return Stream.of(inputs, List.of(output), inner, List.of(down)).flatMap(List::stream);
+    }
+  }
+
+  LayerStep(LayerConfig config, int window, Linears linears, FusedLayer.Norms norms) {
+    this.config = config;
+    this.window = window;
+    this.linears = linears;
+    this.norms = norms;
+  }
+
+  /** Why the gradients of this layer cannot be computed so; null if they can. */
+  @Nullable String obstacle(Pass pass) {
+    if (pass.dropout() && (config.attentionDropout() > 0 || config.residualDropout() > 0)) {
+      return "the model has dropout";
+    }
+    List<Precision> precisions = new ArrayList<>();
+    for (Linear linear : linears.all().toList()) {
+      String obstacle = LowRankLinear.obstacle(pass, linear);
+      if (obstacle != null) {
+        return linear.spec().path() + ": " + obstacle;
+      }
+      precisions.add(Objects.requireNonNull(new LowRankLinear(pass, List.of(linear)).precision()));
+    }
+    if (precisions.stream().distinct().count() > 1) {
+      return "the weights of a layer are not all computed in the same type";
+    }
+    for (RmsNorm norm : norms.list()) {
+      if (norm.untouched(pass) == null) {
+        return norm.spec().path() + ": an adapter acts on the norm";
+      }
+    }
+    return null;
+  }
+
+  /** What acts in this pass. */
+  private record Prepared(
+      List<LowRankLinear> products, List<Weight> norms, LayerText.Kernels kernels) {
+
+    LowRankLinear product(int index) {
+      return products.get(index);
+    }
+
+    void norms(List<NDArray> operands, int... chosen) {
+      for (int index : chosen) {
+        operands.add(norms.get(index).dense());
+      }
+    }
+  }
+
+  private Prepared prepare(Pass pass) {
+    List<LowRankLinear> products =
+        Stream.of(linears.inputs, List.of(linears.output), linears.inner, List.of(linears.down))
+            .map(layers -> new LowRankLinear(pass, layers))
+            .toList();
+    boolean half = products.get(0).precision() == Precision.BFLOAT16;
+    LayerText text =
+        new LayerText(
+            config,
+            ProductText.of("qkv", products.get(0), half),
+            ProductText.of("out", products.get(1), half),
+            ProductText.of("inn", products.get(2), half),
+            ProductText.of("dwn", products.get(3), half));
+    List<Weight> weights =
+        norms.list().stream().map(norm -> Objects.requireNonNull(norm.untouched(pass))).toList();
+    return new Prepared(products, weights, text.kernels());
+  }
+
+  private Prepared prepared(Pass pass) {
+    return pass.derive(this, Prepared.class, () -> prepare(pass));
+  }
+
+  /** Tells whether an adapter that is trained acts in this layer. */
+  boolean trained(Pass pass) {
+    return prepared(pass).products.stream().anyMatch(LowRankLinear::trained);
+  }
+
+  /**
+   * What the backward pass needs, but for the input.
+   *
+   * @param before of {@link LayerText#kernels}: q, k, v, and more
+   * @param attention what {@link io.peft4j.torch.Attention#attendKeeping} gave
+   * @param after the residual past attention, and more
+   */
+  record Kept(NDList before, NDList attention, NDList after) implements AutoCloseable {
+    void unregister() {
+      NDScope.unregister(before);
+      NDScope.unregister(attention);
+      NDScope.unregister(after);
+    }
+
+    @Override
+    public void close() {
+      before.close();
+      attention.close();
+      after.close();
+    }
+  }
+
+  /** The output, and what was kept if it was to be. Neither belongs to a scope. */
+  record Result(NDArray output, @Nullable Kept kept) {}
+
+  Result forward(Pass pass, NDArray x, NDList rotations, CausalContext context, boolean keep) {
+    try (NDScope scope = new NDScope()) {
+      scope.suppressNotUsedWarning();
+      NDList all = new NDList();
+      Kept kept = run(prepared(pass), x, rotations, context, all);
+      NDArray output = all.head();
+      NDScope.unregister(output);
+      if (keep) {
+        kept.unregister();
+      }
+      return new Result(output, keep ? kept : null);
+    }
+  }
+
+  /** Computes; the output is put into a list, or left out without one. */
+  private Kept run(
+      Prepared prepared,
+      NDArray x,
+      NDList rotations,
+      CausalContext context,
+      @Nullable NDList output) {
+    boolean headNorms = config.options().headNorms();
+    boolean outerNorms = config.options().outerNorms();
+    List<NDArray> operands = new ArrayList<>(List.of(x, rotations.get(0), rotations.get(1)));
+    prepared.norms(operands, 0);
+    if (headNorms) {
+      prepared.norms(operands, 2, 3);
+    }
+    forwardOperands(operands, prepared.product(0));
+    NDList before = call(prepared.kernels.before(), operands);
+    NDList attention =
+        config
+            .attention()
+            .attendKeeping(before.get(0), before.get(1), before.get(2), context.mask(window));
+    operands = new ArrayList<>(List.of(x, attention.get(0)));
+    prepared.norms(operands, 1);
+    if (outerNorms) {
+      prepared.norms(operands, outer(0), outer(1));
+    }
+    for (int i = 1; i < prepared.products.size(); i++) {
+      forwardOperands(operands, prepared.product(i));
+    }
+    if (output == null) {
+      return new Kept(before, attention, call(prepared.kernels.again(), operands));
+    }
+    NDList after = call(prepared.kernels.after(), operands);
+    output.add(after.head());
+    return new Kept(before, attention, after.subNDList(1));
+  }
+
+  /** The place of an outer norm in the list of norms. */
+  private int outer(int which) {
+    return (config.options().headNorms() ? 4 : 2) + which;
+  }
+
+  private static void forwardOperands(List<NDArray> operands, LowRankLinear product) {
+    operands.addAll(product.weights());
+    operands.addAll(product.biases());
+    factors(operands, product);
+  }
+
+  private static void factors(List<NDArray> operands, LowRankLinear product) {
+    List<NDArray> b = product.b();
+    if (!b.isEmpty()) {
+      operands.add(product.a());
+      operands.addAll(b);
+    }
+  }
+
+  private static NDList call(LayerText.Described kernel, List<NDArray> operands) {
+    return kernel.kernel().callMany(operands.toArray(NDArray[]::new));
+  }
+
+  /**
+   * Adds the gradients of the adapters.
+   *
+   * @param x the layer's input
+   * @param kept what was kept; closed. Null to compute it again
+   * @param above the gradient of the output; closed
+   * @param whole whether the gradient of the input is wanted
+   * @return the gradient of the input, which belongs to no scope; null if it is not wanted
+   */
+  @Nullable NDArray backward(
+      Pass pass,
+      NDArray x,
+      NDList rotations,
+      CausalContext context,
+      @Nullable Kept kept,
+      NDArray above,
+      boolean whole) {
+    Prepared prepared = prepared(pass);
+    try (NDScope scope = new NDScope();
+        Kept all = kept == null ? run(prepared, x, rotations, context, null) : kept) {
+      scope.suppressNotUsedWarning();
+      NDList results = afterGradients(prepared, all, above);
+      above.close();
+      int next = 2;
+      for (int i = 1; i < prepared.products.size(); i++) {
+        next = accumulate(prepared.product(i), results, next);
+      }
+      if (!whole && !prepared.product(0).trained()) {
+        return null;
+      }
+      NDList below =
+          config
+              .attention()
+              .gradients(
+                  all.before.get(0),
+                  all.before.get(1),
+                  all.before.get(2),
+                  context.mask(window),
+                  all.attention,
+                  results.get(0));
+      List<NDArray> operands = new ArrayList<>(List.of(x, results.get(1)));
+      operands.addAll(below);
+      operands.addAll(all.before.subList(3, all.before.size()));
+      operands.addAll(rotations);
+      prepared.norms(operands, 0);
+      if (config.options().headNorms()) {
+        prepared.norms(operands, 2, 3);
+      }
+      operands.addAll(prepared.product(0).weights());
+      factors(operands, prepared.product(0));
+      LayerText.Kernels kernels = prepared.kernels;
+      NDList last = call(whole ? kernels.beforeGradients() : kernels.lastGradients(), operands);
+      accumulate(prepared.product(0), last, whole ? 1 : 0);
+      if (!whole) {
+        return null;
+      }
+      NDScope.unregister(last.head());
+      return last.head();
+    }
+  }
+
+  private NDList afterGradients(Prepared prepared, Kept kept, NDArray above) {
+    List<NDArray> operands = new ArrayList<>(List.of(above, kept.attention.get(0)));
+    operands.addAll(kept.after);
+    prepared.norms(operands, 1);
+    if (config.options().outerNorms()) {
+      prepared.norms(operands, outer(0), outer(1));
+    }
+    for (int i = 1; i < prepared.products.size(); i++) {
+      operands.addAll(prepared.product(i).weights());
+      factors(operands, prepared.product(i));
+    }
+    return call(prepared.kernels.afterGradients(), operands);
+  }
+
+  /** Takes the gradients of a product from results; returns where those of the next begin. */
+  private static int accumulate(LowRankLinear product, NDList results, int from) {
+    if (!product.trained()) {
+      return from;
+    }
+    int layers = (int) product.ranks().stream().filter(rank -> rank > 0).count();
+    product.accumulate(results.get(from), results.subList(from + 1, from + 1 + layers));
+    return from + 1 + layers;
+  }
+}
