@@ -1,5 +1,6 @@
 package io.peft4j.cli;
 
+import io.peft4j.cli.train.TrainCommand;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.util.concurrent.Callable;
@@ -29,11 +30,12 @@ import picocli.CommandLine.Spec;
       ConvertCommand.class,
       GenerateCommand.class,
       ChatCommand.class,
-      PerplexityCommand.class
+      PerplexityCommand.class,
+      TrainCommand.class
     },
     description =
-        "Plans, checks and merges adapters over Hugging Face models, converts models, and generates"
-            + " text.",
+        "Plans, trains, checks and merges adapters over Hugging Face models, converts models, and"
+            + " generates text.",
     synopsisSubcommandLabel = "COMMAND",
     footer = {
       "",

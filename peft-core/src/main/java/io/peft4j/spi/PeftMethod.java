@@ -59,6 +59,16 @@ public interface PeftMethod {
   }
 
   /**
+   * Tells whether it is the base's own parameters that are trained, so that a whole model comes out
+   * of it rather than an adapter.
+   *
+   * @return false but for full fine-tuning
+   */
+  default boolean trainsBase() {
+    return false;
+  }
+
+  /**
    * The names under which the settings of this method may stand in training configurations: the
    * keys of {@link #readConfig} that users set, and other spellings that they know.
    *

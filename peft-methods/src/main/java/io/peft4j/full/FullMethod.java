@@ -49,6 +49,11 @@ public final class FullMethod implements PeftMethod {
   }
 
   @Override
+  public boolean trainsBase() {
+    return true;
+  }
+
+  @Override
   public Set<String> settings() {
     return Set.of(FullConfig.FREEZE);
   }

@@ -60,7 +60,28 @@ final class Settings {
   }
 
   static Settings read(Path file) {
-    return new Settings(file, YamlFile.read(file));
+    return read(file, List.of());
+  }
+
+  /** Reads a file, and changes of the form key=value that take the place of what it says. */
+  static Settings read(Path file, List<String> changes) {
+    ObjectNode content = YamlFile.read(file);
+    for (String change : changes) {
+      int equals = change.indexOf('=');
+      if (equals < 1) {
+        throw new InvalidConfigException("a change is KEY=VALUE; given was '" + change + "'");
+      }
+      String key = change.substring(0, equals).strip();
+      String name = Keys.SPELLINGS.get(key);
+      if (name != null) {
+        List<String> said = new ArrayList<>();
+        content.fieldNames().forEachRemaining(said::add);
+        said.removeIf(other -> !name.equals(Keys.SPELLINGS.get(other)));
+        content.remove(said);
+      }
+      content.set(key, YamlFile.value(change.substring(equals + 1)));
+    }
+    return new Settings(file, content);
   }
 
   InvalidConfigException wrong(String problem) {

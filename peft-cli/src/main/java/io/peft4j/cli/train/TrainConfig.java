@@ -5,7 +5,10 @@ import io.peft4j.InvalidConfigException;
 import io.peft4j.cli.Sizes;
 import io.peft4j.models.LoadOptions;
 import io.peft4j.torch.Precision;
+import io.peft4j.train.Interval;
 import io.peft4j.train.OptimizerSettings;
+import io.peft4j.train.data.Packing;
+import io.peft4j.train.data.TrainedTokens;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -56,40 +59,21 @@ record TrainConfig(
    * @param maxSamples most rows taken of each data set; 0 for all
    * @param maxLength most tokens of a row
    * @param packing how rows are put together
+   * @param paddingFree whether the rows of a batch are laid end to end
    * @param groupByLength whether rows of like length form batches
-   * @param learned which tokens are learned
+   * @param trained which tokens are learned
    * @param seed what the order depends on
    */
   record DataPart(
       List<Path> train,
       List<Path> evaluation,
-      long maxSamples,
+      int maxSamples,
       int maxLength,
       Packing packing,
+      boolean paddingFree,
       boolean groupByLength,
-      Learned learned,
+      TrainedTokens trained,
       long seed) {}
-
-  /** How rows are put together. */
-  enum Packing {
-    /** Each row by itself, padded to the longest of its batch. */
-    PADDED,
-    /** The rows of a batch end to end. */
-    PADDING_FREE,
-    /** As many rows as fit whole into the length. */
-    BEST_FIT,
-    /** All rows end to end, cut at the length. */
-    WRAPPED
-  }
-
-  /** Which tokens are learned. */
-  enum Learned {
-    /** The completion of rows that have a prompt, else all tokens. */
-    DEFAULT,
-    ALL,
-    COMPLETION,
-    ASSISTANT
-  }
 
   /**
    * How long, and how a step is made.
@@ -186,6 +170,10 @@ record TrainConfig(
     boolean ever() {
       return steps > 0 || epochs;
     }
+
+    Interval interval() {
+      return steps > 0 ? Interval.steps(steps) : epochs ? Interval.epochs() : Interval.never();
+    }
   }
 
   static TrainConfig of(Settings settings) {
@@ -259,11 +247,12 @@ record TrainConfig(
     return new DataPart(
         train,
         settings.texts(Keys.EVAL_DATASET).stream().map(Path::of).toList(),
-        settings.integer(Keys.MAX_SAMPLES, 1, Long.MAX_VALUE).orElse(0),
+        (int) settings.integer(Keys.MAX_SAMPLES, 1, Integer.MAX_VALUE).orElse(0),
         (int) settings.integer(Keys.MAX_LENGTH, 2, Integer.MAX_VALUE).orElse(1024),
         packing(settings),
+        settings.flag(Keys.PADDING_FREE, false),
         settings.flag(Keys.GROUP_BY_LENGTH, false),
-        learned(settings),
+        trained(settings),
         settings.integer(Keys.DATA_SEED, Long.MIN_VALUE, Long.MAX_VALUE).orElse(seed(settings)));
   }
 
@@ -279,13 +268,13 @@ record TrainConfig(
       throw settings.wrong(
           settings.key(Keys.GROUP_BY_LENGTH) + " saves padding, of which packed rows have none");
     }
-    if (packing) {
-      return strategy.equals("wrapped") ? Packing.WRAPPED : Packing.BEST_FIT;
+    if (!packing) {
+      return Packing.NONE;
     }
-    return free ? Packing.PADDING_FREE : Packing.PADDED;
+    return strategy.equals("wrapped") ? Packing.WRAPPED : Packing.BEST_FIT;
   }
 
-  private static Learned learned(Settings settings) {
+  private static TrainedTokens trained(Settings settings) {
     boolean assistant = settings.flag(Keys.ASSISTANT_ONLY, false);
     boolean prompt = settings.flag(Keys.TRAIN_ON_PROMPT, false);
     boolean said = settings.has(Keys.COMPLETION_ONLY);
@@ -295,12 +284,12 @@ record TrainConfig(
           "assistant_only_loss, completion_only_loss and train_on_prompt exclude each other");
     }
     if (assistant) {
-      return Learned.ASSISTANT;
+      return TrainedTokens.ASSISTANT;
     }
     if (prompt || (said && !completion)) {
-      return Learned.ALL;
+      return TrainedTokens.ALL;
     }
-    return completion ? Learned.COMPLETION : Learned.DEFAULT;
+    return completion ? TrainedTokens.COMPLETION : TrainedTokens.USUAL;
   }
 
   private static StepPart steps(Settings settings) {

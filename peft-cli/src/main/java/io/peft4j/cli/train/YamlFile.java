@@ -5,6 +5,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.databind.node.TextNode;
 import com.fasterxml.jackson.dataformat.yaml.YAMLMapper;
 import io.peft4j.MalformedFileException;
 import java.io.IOException;
@@ -42,6 +43,16 @@ final class YamlFile {
               + String.valueOf(e.getOriginalMessage()).lines().findFirst().orElse("not YAML"));
     } catch (IOException e) {
       throw new MalformedFileException(file + " cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  /** A value as it could stand in a file; what is no YAML is a text. */
+  static JsonNode value(String text) {
+    try {
+      JsonNode value = MAPPER.readTree(text);
+      return value.isMissingNode() ? TextNode.valueOf(text) : value;
+    } catch (JsonProcessingException e) {
+      return TextNode.valueOf(text);
     }
   }
 }

@@ -7,9 +7,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.peft4j.PeftException;
-import io.peft4j.cli.train.TrainConfig.Learned;
-import io.peft4j.cli.train.TrainConfig.Packing;
 import io.peft4j.torch.Precision;
+import io.peft4j.train.data.Packing;
+import io.peft4j.train.data.TrainedTokens;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -51,7 +51,7 @@ final class TrainConfigTest {
     assertEquals(Path.of("models/llama"), config.model().base());
     assertNull(config.model().precision());
     assertEquals(List.of(Path.of("train.jsonl")), config.data().train());
-    assertEquals(Learned.DEFAULT, config.data().learned());
+    assertEquals(TrainedTokens.USUAL, config.data().trained());
     assertEquals(2e-4, config.optimizer().settings().learningRate());
     assertEquals(3, config.steps().epochs());
     assertFalse(config.output().evaluate().ever());
@@ -115,7 +115,7 @@ final class TrainConfigTest {
     assertEquals(
         Packing.WRAPPED,
         read(LEAST + "packing: true\npacking_strategy: wrapped\n").data().packing());
-    assertEquals(Packing.PADDING_FREE, read(LEAST + "padding_free: true\n").data().packing());
+    assertTrue(read(LEAST + "padding_free: true\n").data().paddingFree());
   }
 
   @Test

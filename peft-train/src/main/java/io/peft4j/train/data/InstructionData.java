@@ -213,6 +213,15 @@ public final class InstructionData {
   }
 
   /**
+   * The tokens of the longest row.
+   *
+   * @return tokens, after rows were cut
+   */
+  public int longest() {
+    return Arrays.stream(lengths).max().orElse(0);
+  }
+
+  /**
    * The form of the rows.
    *
    * @return the form chosen, else that of the first row
