@@ -2,6 +2,7 @@ package io.peft4j.models;
 
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
 import java.util.Optional;
@@ -32,6 +33,13 @@ public interface Network {
    * @return named float32 arrays, the first dimension of each the batch
    */
   NDList forward(Pass pass, ModelInputs inputs);
+
+  /**
+   * Says what {@link #forward} computes, without dropout and adapters.
+   *
+   * @param graph takes it down
+   */
+  void describe(ModelGraph graph);
 
   /**
    * The shapes of the outputs.

@@ -5,6 +5,8 @@ import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.models.InvalidInputException;
 import io.peft4j.models.ModelInputs;
+import io.peft4j.models.graph.GraphValue;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Linear;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
@@ -111,6 +113,29 @@ public final class DecoderHead {
     }
     output.setName(linear == null ? "last_hidden_state" : "logits");
     return new NDList(output);
+  }
+
+  /**
+   * Says what {@link #forward} computes.
+   *
+   * @param graph takes it down
+   * @param states the hidden states, normalised, [batch, length, hidden]
+   */
+  public void describe(ModelGraph graph, GraphValue states) {
+    graph.module("");
+    switch (config.task()) {
+      case HIDDEN_STATES -> graph.output("last_hidden_state", states);
+      case NEXT_TOKEN -> {
+        GraphValue logits = graph.linear(LOGITS, states);
+        double bound = config.softcap();
+        graph.output(
+            "logits",
+            bound > 0 ? graph.scale(graph.tanh(graph.scale(logits, 1 / bound)), bound) : logits);
+      }
+      case SEQUENCE_CLASSIFICATION ->
+          graph.output("logits", graph.linear(SCORE, graph.last(states, config.padding())));
+      case TOKEN_CLASSIFICATION -> graph.output("logits", graph.linear(CLASSIFIER, states));
+    }
   }
 
   /** The states of the rightmost tokens that are not padding. */
