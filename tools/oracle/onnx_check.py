@@ -21,7 +21,9 @@ def main():
         names = [node.name for node in model.graph.node]
         assert len(set(names)) == len(names), "two nodes share a name"
         assert not unknown, f"no shape is known for {unknown[:3]}"
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         operators = collections.Counter(node.op_type for node in model.graph.node)
         opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
         metadata = {entry.key: entry.value[:60] for entry in model.metadata_props}

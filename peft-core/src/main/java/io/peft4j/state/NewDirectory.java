@@ -36,8 +36,7 @@ public final class NewDirectory {
     }
     try (Stream<Path> entries = Files.list(target)) {
       if (entries.findAny().isPresent()) {
-        throw new InvalidConfigException(
-            target + " is not empty; give a new or empty directory");
+        throw new InvalidConfigException(target + " is not empty; give a new or empty directory");
       }
     } catch (IOException e) {
       throw new PeftException(target + " cannot be read: " + e, e);

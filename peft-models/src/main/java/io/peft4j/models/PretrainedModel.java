@@ -383,8 +383,8 @@ public final class PretrainedModel extends AbstractBlock
   }
 
   /**
-   * Saves what belongs to the model beside its weights: {@code config.json}, and the tokenizer's and
-   * generation's files of the directory or GGUF file it was loaded from.
+   * Saves what belongs to the model beside its weights: {@code config.json}, and the tokenizer's
+   * and generation's files of the directory or GGUF file it was loaded from.
    *
    * @param target the directory, made if it is missing
    * @throws io.peft4j.PeftException if a file cannot be written

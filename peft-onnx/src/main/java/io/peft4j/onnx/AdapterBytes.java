@@ -10,11 +10,12 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * The bytes of an {@code .onnx_adapter} file, a flatbuffer with the identifier {@value #IDENTIFIER}.
+ * The bytes of an {@code .onnx_adapter} file, a flatbuffer with the identifier {@value
+ * #IDENTIFIER}.
  *
  * <p>A flatbuffer is a tree of tables and vectors that point to each other, all little-endian. It
- * begins with the offset of the root table and the identifier. A table begins with the distance back
- * to its vtable, which has its own size, the table's size, and for each field its place in the
+ * begins with the offset of the root table and the identifier. A table begins with the distance
+ * back to its vtable, which has its own size, the table's size, and for each field its place in the
  * table, 0 if it is absent. Texts and vectors are a 32-bit length and the elements; what points to
  * them is a 32-bit distance forward.
  *

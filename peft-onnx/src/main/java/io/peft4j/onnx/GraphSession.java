@@ -19,8 +19,8 @@ import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A graph with the inputs and outputs of transformers, open in ONNX Runtime. Safe for use by several
- * threads; the caller closes it.
+ * A graph with the inputs and outputs of transformers, open in ONNX Runtime. Safe for use by
+ * several threads; the caller closes it.
  */
 final class GraphSession implements AutoCloseable {
   private static final String PAST = "past_key_values.";

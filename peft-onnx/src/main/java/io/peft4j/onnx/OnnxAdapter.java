@@ -48,8 +48,8 @@ public final class OnnxAdapter {
   }
 
   /**
-   * Takes an adapter of a model. One that began with part of the base's weights (PiSSA, OLoRA) counts
-   * as what it is saved as, plain LoRA of twice the rank.
+   * Takes an adapter of a model. One that began with part of the base's weights (PiSSA, OLoRA)
+   * counts as what it is saved as, plain LoRA of twice the rank.
    *
    * @param model the model
    * @param name the adapter
@@ -137,8 +137,8 @@ public final class OnnxAdapter {
    *
    * @param file the file
    * @return the adapter, in float32
-   * @throws MalformedFileException if it is damaged, or has tensors that are not float32, float16 or
-   *     bfloat16 matrices
+   * @throws MalformedFileException if it is damaged, or has tensors that are not float32, float16
+   *     or bfloat16 matrices
    */
   public static OnnxAdapter read(Path file) {
     try (FileChannel channel = FileChannel.open(file)) {

@@ -37,10 +37,10 @@ import org.jspecify.annotations.Nullable;
  * Exports models to ONNX: a directory with {@code model.onnx}, perhaps {@value OnnxFile#DATA} with
  * its weights, {@code config.json}, and the files of tokenizer and generation.
  *
- * <p>Each export is run in ONNX Runtime and compared with the model; one beyond the tolerance leaves
- * nothing behind. What was compared stands in the graph's metadata, under keys that begin with
- * {@code peft4j.}. Models should be loaded with {@link io.peft4j.torch.Precision#FLOAT32}: what
- * others compute is too far from float32. Immutable.
+ * <p>Each export is run in ONNX Runtime and compared with the model; one beyond the tolerance
+ * leaves nothing behind. What was compared stands in the graph's metadata, under keys that begin
+ * with {@code peft4j.}. Models should be loaded with {@link io.peft4j.torch.Precision#FLOAT32}:
+ * what others compute is too far from float32. Immutable.
  *
  * <pre>{@code
  * OnnxExporter.defaults().export(model, AdapterSet.of("style"), Path.of("style-onnx"));
@@ -51,6 +51,7 @@ public final class OnnxExporter {
   /** Name of the graph in its directory. */
   public static final String MODEL = "model.onnx";
 
+  static final String CONTEXT = "peft4j.context";
   static final String ADAPTER_LAYERS = "peft4j.adapter_layers";
   private static final int HASHED = 1 << 20;
 
@@ -90,7 +91,8 @@ public final class OnnxExporter {
    * @param model the model
    * @param target the directory; must not exist or be empty
    * @return what was done
-   * @throws InvalidConfigException if the model cannot be exported so, or the directory is not empty
+   * @throws InvalidConfigException if the model cannot be exported so, or the directory is not
+   *     empty
    * @throws PeftException if the graph's answers are not the model's, or a file cannot be written;
    *     nothing is left behind then
    */
@@ -133,7 +135,8 @@ public final class OnnxExporter {
     String fingerprint = fingerprint(base);
     model.merge(adapters, true);
     try {
-      return export(base, adapters.isNone() ? "" : adapters.toString(), fingerprint, adapted, target);
+      return export(
+          base, adapters.isNone() ? "" : adapters.toString(), fingerprint, adapted, target);
     } finally {
       model.unmerge();
     }
@@ -200,7 +203,7 @@ public final class OnnxExporter {
                     + ". Nothing was written");
           }
           model.saveDescription(directory);
-          OnnxFile.addMetadata(file, metadata(made, adapted));
+          OnnxFile.addMetadata(file, metadata(model, made, adapted));
           report[0] = made;
         });
     return report[0];
@@ -223,13 +226,14 @@ public final class OnnxExporter {
   }
 
   private static Map<String, String> metadata(
-      ExportReport report, List<LayerSpec> adapted) {
+      PretrainedModel model, ExportReport report, List<LayerSpec> adapted) {
     Map<String, String> metadata = new LinkedHashMap<>(report.metadata());
     ObjectNode layers = Json.mapper().createObjectNode();
     for (LayerSpec layer : adapted) {
       layers.putArray(layer.path()).add(layer.inFeatures()).add(layer.outFeatures());
     }
     metadata.put(ADAPTER_LAYERS, layers.toString());
+    metadata.put(CONTEXT, String.valueOf(model.network().limits().longest()));
     return metadata;
   }
 

@@ -125,8 +125,7 @@ final class BertNetwork implements Network {
     }
     if (pooler != null) {
       graph.module(prefix + "pooler");
-      GraphValue pooled =
-          graph.tanh(graph.linear(prefix + "pooler.dense", graph.first(hidden)));
+      GraphValue pooled = graph.tanh(graph.linear(prefix + "pooler.dense", graph.first(hidden)));
       if (classifier == null) {
         graph.output("pooler_output", pooled);
       } else {

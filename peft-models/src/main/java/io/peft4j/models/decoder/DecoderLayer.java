@@ -123,8 +123,7 @@ final class DecoderLayer {
     GraphValue[] gated =
         Projections.describe(
             graph, names.inner(), names.innerSizes(), norm(graph, names.innerNorm(), attended));
-    GraphValue activated =
-        graph.multiply(graph.activate(config.activation(), gated[0]), gated[1]);
+    GraphValue activated = graph.multiply(graph.activate(config.activation(), gated[0]), gated[1]);
     GraphValue output = graph.linear(names.down(), activated);
     if (outerNorms) {
       output = norm(graph, names.outputNorm(), output);

@@ -125,8 +125,7 @@ final class DecoderNetwork implements Network {
     }
     LayerConfig layer = config.layer();
     head.describe(
-        graph,
-        graph.rmsNorm(prefix + "norm", x, layer.epsilon(), layer.options().shiftedNorms()));
+        graph, graph.rmsNorm(prefix + "norm", x, layer.epsilon(), layer.options().shiftedNorms()));
   }
 
   @Override

@@ -42,9 +42,7 @@ final class Projections {
     long begin = 0;
     for (int i = 0; i < parts.length; i++) {
       parts[i] =
-          all == null
-              ? graph.linear(paths.get(i), x)
-              : graph.slice(all, begin, begin + sizes[i]);
+          all == null ? graph.linear(paths.get(i), x) : graph.slice(all, begin, begin + sizes[i]);
       begin += sizes[i];
     }
     return parts;

@@ -97,8 +97,7 @@ final class Gpt2Layer {
         graph.linear(
             path + ".mlp.c_fc", graph.layerNorm(path + ".ln_2", attended, config.epsilon()));
     return graph.add(
-        attended,
-        graph.linear(path + ".mlp.c_proj", graph.activate(config.activation(), inner)));
+        attended, graph.linear(path + ".mlp.c_proj", graph.activate(config.activation(), inner)));
   }
 
   private NDArray dropout(Pass pass, NDArray x) {

@@ -2,9 +2,9 @@ package io.peft4j.onnx.graph;
 
 /**
  * The layout that {@code MatMulNBits} takes with 4 bits and without zero points: a row of a matrix
- * [out, in] is cut into blocks of {@value #BLOCK}, the last one filled up with zeros. A value is
- * (q - 8) · scale with q from 0 to 15; two go into a byte, the first in the lower half. The scale of
- * a block is its value farthest from zero divided by -8, so that this value is kept exactly.
+ * [out, in] is cut into blocks of {@value #BLOCK}, the last one filled up with zeros. A value is (q
+ * - 8) · scale with q from 0 to 15; two go into a byte, the first in the lower half. The scale of a
+ * block is its value farthest from zero divided by -8, so that this value is kept exactly.
  */
 final class Int4Blocks {
   /** Values with one scale. */

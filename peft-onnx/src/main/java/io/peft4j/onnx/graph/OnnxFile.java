@@ -39,8 +39,7 @@ public final class OnnxFile {
 
   private OnnxFile() {}
 
-  static void write(
-      Path model, OnnxGraph graph, String name, String version, long mostInline) {
+  static void write(Path model, OnnxGraph graph, String name, String version, long mostInline) {
     long total = graph.initializers().stream().mapToLong(Initializer::bytes).sum();
     boolean external = total > mostInline;
     List<Initializer> apart = new ArrayList<>();
@@ -58,8 +57,7 @@ public final class OnnxFile {
     long offset = 0;
     for (Initializer initializer : graph.initializers()) {
       boolean there = external && initializer.bytes() >= SMALL;
-      byte[] tensor =
-          (there ? initializer.external(DATA, offset) : initializer.inline()).toBytes();
+      byte[] tensor = (there ? initializer.external(DATA, offset) : initializer.inline()).toBytes();
       long body = tensor.length + (there ? 0 : initializer.bytes());
       byte[] head = new ProtobufMessage().head(5, body).toBytes();
       byte[] part = new byte[head.length + tensor.length];

@@ -14,9 +14,11 @@ import io.peft4j.torch.Rotary;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Predicate;
 
 /**
@@ -26,8 +28,8 @@ import java.util.function.Predicate;
  * <p>Inputs and outputs have the names of transformers: {@code input_ids}, {@code attention_mask},
  * {@code token_type_ids} or {@code position_ids}, all int64 [batch, length]. A decoder that
  * generates takes {@code past_key_values.N.key} and {@code .value}, float32 [batch, heads, past,
- * size], perhaps of length 0, and gives {@code present.N.key} and {@code .value} with the new tokens
- * after the past ones; its mask covers both.
+ * size], perhaps of length 0, and gives {@code present.N.key} and {@code .value} with the new
+ * tokens after the past ones; its mask covers both.
  */
 public final class OnnxModelGraph implements ModelGraph {
   private static final List<String> TOKENS = List.of("batch_size", "sequence_length");
@@ -46,6 +48,10 @@ public final class OnnxModelGraph implements ModelGraph {
   private final Masks masks;
   private final Ropes ropes;
   private final Map<String, Long> features = new HashMap<>();
+
+  /** Values that have one vector for each row, not one for each token. */
+  private final Set<String> rows = new HashSet<>();
+
   private int outputs;
 
   /**
@@ -61,8 +67,7 @@ public final class OnnxModelGraph implements ModelGraph {
     this.adapted = adapted;
     graph.input("input_ids", OnnxType.INT64, TOKENS);
     // Only what generates needs one.
-    cache =
-        weights.layout().outputLayer().isPresent() ? network.cacheShape() : Optional.empty();
+    cache = weights.layout().outputLayer().isPresent() ? network.cacheShape() : Optional.empty();
     graph.input(
         "attention_mask",
         OnnxType.INT64,
@@ -88,6 +93,11 @@ public final class OnnxModelGraph implements ModelGraph {
    */
   public void write(Path model, String name, String version, long mostInline) {
     OnnxFile.write(model, graph, name, version, mostInline);
+  }
+
+  private GraphValue row(String name) {
+    rows.add(name);
+    return value(name);
   }
 
   private static GraphValue value(String name) {
@@ -155,7 +165,7 @@ public final class OnnxModelGraph implements ModelGraph {
     LayerSpec layer = layer(path);
     GraphValue y = to.in(path, () -> value(linear(layer, x.name())));
     features.put(y.name(), layer.outFeatures());
-    return y;
+    return rows.contains(x.name()) ? row(y.name()) : y;
   }
 
   private String linear(LayerSpec layer, String x) {
@@ -200,15 +210,25 @@ public final class OnnxModelGraph implements ModelGraph {
             "MatMulNBits",
             OnnxGraph.MICROSOFT,
             Map.of(
-                "K", layer.inFeatures(),
-                "N", layer.outFeatures(),
-                "bits", 4L,
-                "block_size", (long) Int4Blocks.BLOCK),
+                "K",
+                layer.inFeatures(),
+                "N",
+                layer.outFeatures(),
+                "bits",
+                4L,
+                "block_size",
+                (long) Int4Blocks.BLOCK),
             List.of(
                 x,
                 graph.initializer(weights.packed(layer, name + ".int4")),
                 graph.initializer(weights.scales(layer, name + ".scales"))));
-    graph.describe(y, OnnxType.FLOAT, List.of("batch_size", "sequence_length", layer.outFeatures()));
+    boolean row = rows.contains(x);
+    graph.describe(
+        y,
+        OnnxType.FLOAT,
+        row
+            ? List.of(TOKENS.get(0), layer.outFeatures())
+            : List.of(TOKENS.get(0), TOKENS.get(1), layer.outFeatures()));
     return y;
   }
 
@@ -277,7 +297,8 @@ public final class OnnxModelGraph implements ModelGraph {
 
   @Override
   public GraphValue tanh(GraphValue x) {
-    return value(to.node("Tanh", x.name()));
+    String y = to.node("Tanh", x.name());
+    return rows.contains(x.name()) ? row(y) : value(y);
   }
 
   @Override
@@ -315,27 +336,26 @@ public final class OnnxModelGraph implements ModelGraph {
 
   @Override
   public GraphValue first(GraphValue x) {
-    return value(to.gather(x.name(), 1, 0));
+    return row(to.gather(x.name(), 1, 0));
   }
 
   @Override
   public GraphValue last(GraphValue x, int padding) {
     if (padding < 0) {
-      return value(to.gather(x.name(), 1, -1));
+      return row(to.gather(x.name(), 1, -1));
     }
     String places = to.node("Mul", masks.notToken(padding), masks.order());
     String last =
         to.node("ReduceMax", "", Map.of("axes", new long[] {1}, "keepdims", 1L), List.of(places));
-    return value(to.node("GatherND", "", Map.of("batch_dims", 1L), List.of(x.name(), last)));
+    return row(to.node("GatherND", "", Map.of("batch_dims", 1L), List.of(x.name(), last)));
   }
 
   @Override
   public GraphValue mean(GraphValue x) {
     String counted =
-        to.node(
-            "Unsqueeze", to.cast("attention_mask", OnnxType.FLOAT), to.integers(2));
+        to.node("Unsqueeze", to.cast("attention_mask", OnnxType.FLOAT), to.integers(2));
     String sum = to.sum(to.node("Mul", x.name(), counted), 1);
-    return value(to.node("Div", sum, to.node("Max", to.sum(counted, 1), to.number(1))));
+    return row(to.node("Div", sum, to.node("Max", to.sum(counted, 1), to.number(1))));
   }
 
   // --- attention ------------------------------------------------------------------------------
@@ -356,7 +376,8 @@ public final class OnnxModelGraph implements ModelGraph {
   }
 
   @Override
-  public GraphValue attend(Attention attention, GraphValue query, GraphValue key, GraphValue value) {
+  public GraphValue attend(
+      Attention attention, GraphValue query, GraphValue key, GraphValue value) {
     return attend(
         attention, query, heads(attention, key), heads(attention, value), masks.padding());
   }
@@ -404,9 +425,7 @@ public final class OnnxModelGraph implements ModelGraph {
     long heads = attention.heads();
     long shared = attention.keyValueHeads();
     double scale =
-        attention.scale() == 0
-            ? Math.pow((double) size(query) / heads, -0.5)
-            : attention.scale();
+        attention.scale() == 0 ? Math.pow((double) size(query) / heads, -0.5) : attention.scale();
     String queries = to.heads(to.node("Mul", query.name(), to.number(scale)), heads);
     if (shared != heads) {
       queries = to.node("Reshape", queries, to.integers(0, shared, -1, size(query) / heads));
@@ -421,8 +440,7 @@ public final class OnnxModelGraph implements ModelGraph {
       scores = to.node("Reshape", scores, to.integers(0, heads, -1, 0));
     }
     String seen =
-        to.node(
-            "Softmax", "", Map.of("axis", -1L), List.of(to.node("Add", scores, mask)));
+        to.node("Softmax", "", Map.of("axis", -1L), List.of(to.node("Add", scores, mask)));
     if (shared != heads) {
       seen = to.node("Reshape", seen, to.integers(0, shared, -1, 0));
     }
@@ -431,8 +449,7 @@ public final class OnnxModelGraph implements ModelGraph {
       context = to.node("Reshape", context, to.integers(0, heads, -1, size(query) / heads));
     }
     return value(
-        to.node(
-            "Reshape", to.transpose(context, 0, 2, 1, 3), to.integers(0, 0, size(query))));
+        to.node("Reshape", to.transpose(context, 0, 2, 1, 3), to.integers(0, 0, size(query))));
   }
 
   // --- outputs --------------------------------------------------------------------------------

@@ -40,8 +40,7 @@ final class Operations {
     return node(operator, "", Map.of(), List.of(taken));
   }
 
-  String node(
-      String operator, String domain, Map<String, Object> attributes, List<String> taken) {
+  String node(String operator, String domain, Map<String, Object> attributes, List<String> taken) {
     return graph.node(module, operator, domain, attributes, taken);
   }
 

@@ -90,7 +90,8 @@ final class Ropes {
         to.node(
             "Sub",
             to.node(
-                "Div", to.node("Mul", reach, to.number(dynamic.factor())),
+                "Div",
+                to.node("Mul", reach, to.number(dynamic.factor())),
                 to.number(dynamic.trained())),
             to.number(dynamic.factor() - 1));
     String grown = to.node("Mul", to.node("Pow", ratio, to.number(power)), to.number(rope.theta()));
@@ -105,8 +106,7 @@ final class Ropes {
       exponents[i] = 2f * i / rope.size();
     }
     String name = MODULE + "." + tables.size() + ".exponents";
-    String exponent =
-        to.graph().initializer(Initializer.of(name, exponents, exponents.length));
+    String exponent = to.graph().initializer(Initializer.of(name, exponents, exponents.length));
     return to.node("Reciprocal", to.node("Pow", base, exponent));
   }
 }

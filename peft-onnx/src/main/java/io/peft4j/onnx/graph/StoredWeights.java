@@ -64,8 +64,7 @@ public final class StoredWeights {
     return format == WeightFormat.INT4
         && (layer.kind() == LayerKind.LINEAR || layer.kind() == LayerKind.LINEAR_TRANSPOSED)
         && !layout.outputLayer().filter(layer.path()::equals).isPresent()
-        && layout.heads().stream()
-            .noneMatch(head -> (layer.path() + ".").startsWith(head + "."));
+        && layout.heads().stream().noneMatch(head -> (layer.path() + ".").startsWith(head + "."));
   }
 
   // --- what a graph holds ---------------------------------------------------------------------
@@ -224,8 +223,7 @@ public final class StoredWeights {
       }
       NDArray made = manager.create(values, new Shape(matrix.getShape().getShape()));
       return DenseWeight.owning(
-          Scopes.unmanaged(
-              Ops.engineOwned(transposed ? made.transpose().duplicate() : made)));
+          Scopes.unmanaged(Ops.engineOwned(transposed ? made.transpose().duplicate() : made)));
     }
   }
 }

@@ -8,8 +8,8 @@ public enum WeightFormat {
   FLOAT16,
   /**
    * The matrices of linear layers in 4 bits, by blocks of {@value Int4Blocks#BLOCK} values of a row
-   * with a float32 scale each, multiplied by ONNX Runtime's operator {@code MatMulNBits}; the output
-   * layer, a task's head, embeddings and vectors in float32.
+   * with a float32 scale each, multiplied by ONNX Runtime's operator {@code MatMulNBits}; the
+   * output layer, a task's head, embeddings and vectors in float32.
    */
   INT4
 }
