@@ -27,12 +27,13 @@ import picocli.CommandLine.Spec;
       VerifyCommand.class,
       MergeCommand.class,
       ConvertCommand.class,
+      ExportCommand.class,
       GenerateCommand.class,
       ChatCommand.class,
       PerplexityCommand.class
     },
     description =
-        "Plans, checks and merges adapters over Hugging Face models, converts models, and generates"
+        "Plans, checks, merges and exports adapters over Hugging Face models, converts models, and generates"
             + " text.",
     synopsisSubcommandLabel = "COMMAND",
     footer = {

@@ -203,7 +203,13 @@ public final class OrtPeftModel implements AutoCloseable {
     return adapters.holds();
   }
 
-  Tokenizer tokenizer() {
+  /**
+   * The directory's tokenizer.
+   *
+   * @return the tokenizer, which goes with the model
+   * @throws InvalidConfigException if there is none
+   */
+  public Tokenizer tokenizer() {
     Tokenizer found = tokenizer;
     if (found == null) {
       throw new InvalidConfigException(

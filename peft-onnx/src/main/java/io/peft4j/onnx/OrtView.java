@@ -42,7 +42,37 @@ public final class OrtView implements TextEngine {
     return forward(batch(rows));
   }
 
-  Map<String, OrtOutput> forward(TokenBatch batch) {
+  /**
+   * Computes the outputs of rows of equal length. Positions count from 0 at the first token or
+   * padding of a row, as in a plain forward pass of transformers.
+   *
+   * @param ids the tokens
+   * @param mask 1 for tokens and 0 for padding
+   * @param types the kinds of the tokens, which only some models take
+   * @return outputs by their names
+   * @throws InvalidInputException if the three differ in shape, or there is nothing in them, or a
+   *     row has too many tokens
+   */
+  public Map<String, OrtOutput> forward(long[][] ids, long[][] mask, long[][] types) {
+    int length = ids.length == 0 ? 0 : ids[0].length;
+    for (long[][] given : List.of(ids, mask, types)) {
+      boolean equal = Arrays.stream(given).allMatch(row -> row.length == length);
+      if (length == 0 || length > context() || given.length != ids.length || !equal) {
+        throw new InvalidInputException(
+            "ids, mask and types must be rows of the same number of tokens, from 1 to "
+                + context());
+      }
+    }
+    long[] positions = new long[ids.length * length];
+    Arrays.setAll(positions, i -> i % length);
+    return forward(new TokenBatch(ids.length, flat(ids), flat(mask), flat(types), positions));
+  }
+
+  private static long[] flat(long[][] rows) {
+    return Arrays.stream(rows).flatMapToLong(Arrays::stream).toArray();
+  }
+
+  private Map<String, OrtOutput> forward(TokenBatch batch) {
     Map<String, OrtOutput> outputs = new LinkedHashMap<>();
     try (OrtRun run = model.begin(adapter);
         OrtSession.Result result = run.session().run(batch, null, run.adapters())) {
