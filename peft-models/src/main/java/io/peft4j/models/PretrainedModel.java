@@ -217,20 +217,12 @@ public final class PretrainedModel extends AbstractBlock
     return blueprint.config().deepCopy();
   }
 
-  /**
-   * Hugging Face's name of the family.
-   *
-   * @return for example {@code bert}
-   */
+  /** {@return Hugging Face's name of the family, for example {@code bert}} */
   public String modelType() {
     return blueprint.family().modelType();
   }
 
-  /**
-   * Hugging Face's name of the class.
-   *
-   * @return for example {@code BertForSequenceClassification}
-   */
+  /** {@return Hugging Face's name of the class, for example {@code BertModel}} */
   public String architecture() {
     return blueprint.architecture();
   }

@@ -30,12 +30,23 @@ import org.jspecify.annotations.Nullable;
 public final class OrtPeftModel implements AutoCloseable {
   private final Path directory;
   private final ObjectNode config;
-  private final Leased<GraphSession> session;
+  private final Leased<Opened> opened;
   private final OrtAdapters adapters;
   private final boolean cached;
   private final int context;
   private final Map<String, String> metadata;
   private final @Nullable Tokenizer tokenizer;
+
+  /** What is closed when the last use has ended. */
+  record Opened(GraphSession session, @Nullable Tokenizer tokenizer) implements AutoCloseable {
+    @Override
+    public void close() {
+      session.close();
+      if (tokenizer != null) {
+        tokenizer.close();
+      }
+    }
+  }
 
   private OrtPeftModel(Builder builder) {
     Path given = builder.path;
@@ -43,16 +54,29 @@ public final class OrtPeftModel implements AutoCloseable {
     directory = Optional.ofNullable(file.toAbsolutePath().getParent()).orElse(file);
     config = Json.readObject(directory.resolve("config.json"));
     boolean texts = Files.isRegularFile(directory.resolve("tokenizer.json"));
-    GraphSession opened = new GraphSession(file, builder.threads);
-    session = new Leased<>(opened, "the model " + given);
+    tokenizer = texts ? Tokenizer.load(directory) : null;
+    opened = new Leased<>(open(file, builder.threads), "the model " + given);
+    GraphSession session = opened.acquire().session();
     try {
-      cached = opened.hasCache();
-      metadata = Map.copyOf(opened.metadata());
+      cached = session.hasCache();
+      metadata = Map.copyOf(session.metadata());
       context = longest();
       adapters = new OrtAdapters(metadata, builder.cachedAdapters);
-      tokenizer = texts ? Tokenizer.load(directory) : null;
     } catch (RuntimeException | Error e) {
-      session.retire();
+      opened.retire();
+      throw e;
+    } finally {
+      opened.release();
+    }
+  }
+
+  private Opened open(Path file, int threads) {
+    try {
+      return new Opened(new GraphSession(file, threads), tokenizer);
+    } catch (RuntimeException | Error e) {
+      if (tokenizer != null) {
+        tokenizer.close();
+      }
       throw e;
     }
   }
@@ -184,7 +208,7 @@ public final class OrtPeftModel implements AutoCloseable {
   // --- for views ------------------------------------------------------------------------------
 
   OrtRun begin(@Nullable String adapter) {
-    return new OrtRun(session, adapters, adapter);
+    return new OrtRun(opened, adapters, adapter);
   }
 
   int context() {
@@ -222,10 +246,7 @@ public final class OrtPeftModel implements AutoCloseable {
   @Override
   public void close() {
     adapters.close();
-    session.retire();
-    if (tokenizer != null) {
-      tokenizer.close();
-    }
+    opened.retire();
   }
 
   /** Opens a model. */

@@ -6,14 +6,14 @@ import org.jspecify.annotations.Nullable;
 
 /** A graph and an adapter in use, for one or several runs. */
 final class OrtRun implements AutoCloseable {
-  private final Leased<GraphSession> lease;
+  private final Leased<OrtPeftModel.Opened> lease;
   private final GraphSession session;
   private final OrtAdapters.@Nullable Use use;
   private boolean closed;
 
-  OrtRun(Leased<GraphSession> lease, OrtAdapters adapters, @Nullable String adapter) {
+  OrtRun(Leased<OrtPeftModel.Opened> lease, OrtAdapters adapters, @Nullable String adapter) {
     this.lease = lease;
-    session = lease.acquire();
+    session = lease.acquire().session();
     try {
       use = adapter == null ? null : adapters.use(adapter);
     } catch (RuntimeException e) {

@@ -148,21 +148,18 @@ final class OrtPeftModelTest {
     other.loadAdapter("a", temporary.resolve("llama-lora.onnx_adapter"));
     OrtView view = other.withAdapter("a");
     List<Long> told = new ArrayList<>();
-    List<GenerationResult> results;
-    try (Tokenizer own = Tokenizer.load(exported)) {
-      results =
-          Generator.of(view, own)
-              .generate(
-                  PROMPTS,
-                  options(1),
-                  token -> {
-                    if (told.isEmpty()) {
-                      other.deleteAdapter("a");
-                      other.close();
-                    }
-                    return told.add(token.token());
-                  });
-    }
+    List<GenerationResult> results =
+        view.generator()
+            .generate(
+                PROMPTS,
+                options(1),
+                token -> {
+                  if (told.isEmpty()) {
+                    other.deleteAdapter("a");
+                    other.close();
+                  }
+                  return told.add(token.token());
+                });
     assertEquals(expected("llama-lora").generate(PROMPTS, options(1)), results);
     AdapterStateException error =
         assertThrows(AdapterStateException.class, () -> other.base().forward(PROMPTS));

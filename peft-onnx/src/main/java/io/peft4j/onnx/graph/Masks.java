@@ -2,6 +2,7 @@ package io.peft4j.onnx.graph;
 
 import io.peft4j.models.onnx.OnnxType;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
@@ -40,6 +41,29 @@ final class Masks {
   String notToken(int token) {
     String equal = to.node("Equal", "input_ids", to.integer(token));
     return to.cast(to.node("Not", equal), OnnxType.INT64);
+  }
+
+  /** Numbers of the tokens that are not a certain one, from one after it; int64 [batch, length]. */
+  String orderAfter(int token) {
+    String counted = notToken(token);
+    String running = to.node("CumSum", counted, to.integer(1));
+    return to.node("Add", to.node("Mul", running, counted), to.integer(token));
+  }
+
+  /** The rightmost token of each row that is not a certain one: [batch, features]. */
+  String last(String x, int token) {
+    String places = to.node("Mul", notToken(token), order());
+    String last =
+        to.node("ReduceMax", "", Map.of("axes", new long[] {1}, "keepdims", 1L), List.of(places));
+    return to.node("GatherND", "", Map.of("batch_dims", 1L), List.of(x, last));
+  }
+
+  /** The mean of the tokens of each row that are no padding: [batch, features]. */
+  String mean(String x) {
+    String floats = to.cast("attention_mask", OnnxType.FLOAT);
+    String counted = to.node("Unsqueeze", floats, to.integers(2));
+    String sum = to.sum(to.node("Mul", x, counted), 1);
+    return to.node("Div", sum, to.node("Max", to.sum(counted, 1), to.number(1)));
   }
 
   /** What hides padding, float32 [batch, 1, 1, length]. */

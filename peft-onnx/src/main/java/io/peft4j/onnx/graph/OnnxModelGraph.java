@@ -17,6 +17,7 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Predicate;
@@ -36,17 +37,16 @@ public final class OnnxModelGraph implements ModelGraph {
 
   /** Stand for sizes that are not known, where shapes are asked for. */
   private static final long BATCH = 1L << 40;
-
   private static final long LENGTH = 1L << 41;
 
   private final OnnxGraph graph = new OnnxGraph();
   private final Operations to = new Operations(graph);
   private final StoredWeights weights;
   private final Network network;
-  private final Optional<Network.CacheShape> cache;
   private final Predicate<LayerSpec> adapted;
   private final Masks masks;
   private final Ropes ropes;
+  private final Attentions attentions;
   private final Map<String, Long> features = new HashMap<>();
 
   /** Values that have one vector for each row, not one for each token. */
@@ -67,7 +67,8 @@ public final class OnnxModelGraph implements ModelGraph {
     this.adapted = adapted;
     graph.input("input_ids", OnnxType.INT64, TOKENS);
     // Only what generates needs one.
-    cache = weights.layout().outputLayer().isPresent() ? network.cacheShape() : Optional.empty();
+    Optional<Network.CacheShape> cache =
+        weights.layout().outputLayer().isPresent() ? network.cacheShape() : Optional.empty();
     graph.input(
         "attention_mask",
         OnnxType.INT64,
@@ -80,6 +81,7 @@ public final class OnnxModelGraph implements ModelGraph {
     }
     masks = new Masks(to);
     ropes = new Ropes(to);
+    attentions = new Attentions(to, masks, cache);
     network.describe(this);
   }
 
@@ -133,9 +135,7 @@ public final class OnnxModelGraph implements ModelGraph {
 
   @Override
   public GraphValue orderAfter(int padding) {
-    String counted = masks.notToken(padding);
-    String running = to.node("CumSum", counted, to.integer(1));
-    return value(to.node("Add", to.node("Mul", running, counted), to.integer(padding)));
+    return value(masks.orderAfter(padding));
   }
 
   // --- layers ---------------------------------------------------------------------------------
@@ -344,18 +344,12 @@ public final class OnnxModelGraph implements ModelGraph {
     if (padding < 0) {
       return row(to.gather(x.name(), 1, -1));
     }
-    String places = to.node("Mul", masks.notToken(padding), masks.order());
-    String last =
-        to.node("ReduceMax", "", Map.of("axes", new long[] {1}, "keepdims", 1L), List.of(places));
-    return row(to.node("GatherND", "", Map.of("batch_dims", 1L), List.of(x.name(), last)));
+    return row(masks.last(x.name(), padding));
   }
 
   @Override
   public GraphValue mean(GraphValue x) {
-    String counted =
-        to.node("Unsqueeze", to.cast("attention_mask", OnnxType.FLOAT), to.integers(2));
-    String sum = to.sum(to.node("Mul", x.name(), counted), 1);
-    return row(to.node("Div", sum, to.node("Max", to.sum(counted, 1), to.number(1))));
+    return row(masks.mean(x.name()));
   }
 
   // --- attention ------------------------------------------------------------------------------
@@ -368,18 +362,13 @@ public final class OnnxModelGraph implements ModelGraph {
   }
 
   private long size(GraphValue x) {
-    Long size = features.get(x.name());
-    if (size == null) {
-      throw new IllegalStateException("the features of " + x.name() + " are not known");
-    }
-    return size;
+    return Objects.requireNonNull(features.get(x.name()), x.name());
   }
 
   @Override
   public GraphValue attend(
       Attention attention, GraphValue query, GraphValue key, GraphValue value) {
-    return attend(
-        attention, query, heads(attention, key), heads(attention, value), masks.padding());
+    return value(attentions.open(attention, query.name(), size(query), key.name(), value.name()));
   }
 
   @Override
@@ -390,66 +379,9 @@ public final class OnnxModelGraph implements ModelGraph {
       GraphValue key,
       GraphValue value,
       int window) {
-    String keys = heads(attention, key);
-    String values = heads(attention, value);
-    if (cache.isPresent()) {
-      keys = cached(layer, "key", keys, cache.get());
-      values = cached(layer, "value", values, cache.get());
-    }
-    return attend(attention, query, keys, values, masks.causal(window));
-  }
-
-  private String heads(Attention attention, GraphValue x) {
-    return to.heads(x.name(), attention.keyValueHeads());
-  }
-
-  private String cached(int layer, String part, String fresh, Network.CacheShape shape) {
-    String past = "past_key_values." + layer + "." + part;
-    String present = "present." + layer + "." + part;
-    graph.input(
-        past,
-        OnnxType.FLOAT,
-        List.of("batch_size", shape.heads(), "past_sequence_length", shape.size()));
-    String all = to.concat(2, past, fresh);
-    graph.rename(all, present);
-    graph.output(
-        present,
-        OnnxType.FLOAT,
-        List.of("batch_size", shape.heads(), "total_sequence_length", shape.size()));
-    return all;
-  }
-
-  /** Heads that share keys stand for queries of one head, so that keys need not be repeated. */
-  private GraphValue attend(
-      Attention attention, GraphValue query, String keys, String values, String mask) {
-    long heads = attention.heads();
-    long shared = attention.keyValueHeads();
-    double scale =
-        attention.scale() == 0 ? Math.pow((double) size(query) / heads, -0.5) : attention.scale();
-    String queries = to.heads(to.node("Mul", query.name(), to.number(scale)), heads);
-    if (shared != heads) {
-      queries = to.node("Reshape", queries, to.integers(0, shared, -1, size(query) / heads));
-    }
-    String scores = to.node("MatMul", queries, to.transpose(keys, 0, 1, 3, 2));
-    double cap = attention.softcap();
-    if (cap > 0) {
-      String bounded = to.node("Tanh", to.node("Div", scores, to.number(cap)));
-      scores = to.node("Mul", bounded, to.number(cap));
-    }
-    if (shared != heads) {
-      scores = to.node("Reshape", scores, to.integers(0, heads, -1, 0));
-    }
-    String seen =
-        to.node("Softmax", "", Map.of("axis", -1L), List.of(to.node("Add", scores, mask)));
-    if (shared != heads) {
-      seen = to.node("Reshape", seen, to.integers(0, shared, -1, 0));
-    }
-    String context = to.node("MatMul", seen, values);
-    if (shared != heads) {
-      context = to.node("Reshape", context, to.integers(0, heads, -1, size(query) / heads));
-    }
     return value(
-        to.node("Reshape", to.transpose(context, 0, 2, 1, 3), to.integers(0, 0, size(query))));
+        attentions.causal(
+            layer, attention, query.name(), size(query), key.name(), value.name(), window));
   }
 
   // --- outputs --------------------------------------------------------------------------------
