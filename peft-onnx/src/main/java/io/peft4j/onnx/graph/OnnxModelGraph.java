@@ -35,7 +35,7 @@ import java.util.function.Predicate;
 public final class OnnxModelGraph implements ModelGraph {
   private static final List<String> TOKENS = List.of("batch_size", "sequence_length");
 
-  /** Stand for sizes that are not known, where shapes are asked for. */
+  // Stand for sizes that are not known, where shapes are asked for.
   private static final long BATCH = 1L << 40;
   private static final long LENGTH = 1L << 41;
 
