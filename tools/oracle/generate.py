@@ -5,8 +5,26 @@ import subprocess
 import sys
 from pathlib import Path
 
-AREAS = ["models", "adapters", "matching", "safetensors_files", "training", "multi", "optimizer", "chat_templates",
-         "gguf_files", "generation", "onnx_adapters"]
+AREAS = [
+    "models",
+    "adapters",
+    "matching",
+    "safetensors_files",
+    "training",
+    "multi",
+    "optimizer",
+    "full",
+    "methods",
+    "chat_templates",
+    "gguf_files",
+    "generation",
+    "family_generation",
+    "loraplus",
+    "metrics",
+    "events",
+    "instruction",
+    "onnx_adapters",
+]
 
 
 def main():

@@ -81,6 +81,22 @@ def schedules():
                 optimizer.step()
                 schedule.step()
             cases.append({"name": name, "warmup": warmup, "total": total, "factors": factors})
+    for name, warmup, total, options in (
+            ("cosine_with_min_lr", 4, 14, {"min_lr_rate": 0.1}),
+            ("polynomial", 4, 14, {"lr_end": 0.01, "power": 2.0}),
+            ("inverse_sqrt", 4, 14, {}),
+            ("inverse_sqrt", 0, 5, {}),
+            *(("warmup_stable_decay", 3, 15, {"num_decay_steps": 6, "decay_type": decay, "min_lr_ratio": minimum})
+              for decay in ("linear", "cosine", "1-sqrt") for minimum in (0.0, 0.1))):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        schedule = transformers.get_scheduler(
+            name, optimizer, num_warmup_steps=warmup, num_training_steps=total, scheduler_specific_kwargs=options)
+        factors = []
+        for _ in range(total):
+            factors.append(schedule.get_last_lr()[0])
+            optimizer.step()
+            schedule.step()
+        cases.append({"name": name, "warmup": warmup, "total": total, "options": options, "factors": factors})
     write("schedules", cases)
 
 

@@ -14,6 +14,7 @@ import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Scopes;
 import java.util.HashMap;
+import java.util.IdentityHashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
@@ -24,6 +25,9 @@ final class Merger {
   private final Segment segment;
   private final boolean safe;
   private final Map<Integer, Weight> merged = new HashMap<>();
+
+  /** Copies that are put in place unchanged: tied parameters stay one. */
+  private final Map<NDArray, Weight> copies = new IdentityHashMap<>();
 
   private Merger(ModelLayout layout, WeightSnapshot weights, Segment segment, boolean safe) {
     this.layout = layout;
@@ -54,7 +58,7 @@ final class Merger {
       merger.run();
       return merger.merged;
     } catch (RuntimeException e) {
-      merger.merged.values().forEach(Weight::close);
+      merger.merged.values().stream().distinct().forEach(Weight::close);
       throw e;
     }
   }
@@ -90,8 +94,18 @@ final class Merger {
       return;
     }
     int index = layout.parameterIndex(name);
-    NDArray own = array == segment.override(index) ? array.duplicate() : array;
-    merged.put(index, weights.weight(index).withValues(Scopes.unmanaged(own)));
+    boolean copy = array == segment.override(index);
+    Weight tied = copy ? copies.get(array) : null;
+    if (tied != null) {
+      merged.put(index, tied);
+      return;
+    }
+    NDArray own = copy ? array.duplicate() : array;
+    Weight weight = weights.weight(index).withValues(Scopes.unmanaged(own));
+    merged.put(index, weight);
+    if (copy) {
+      copies.put(array, weight);
+    }
     if (safe && !Ops.allFinite(own)) {
       throw new AdapterStateException(
           "merging would put NaN or infinite values into " + name + "; nothing was changed");

@@ -8,7 +8,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /** Numbers of bytes as people write them. */
-final class Sizes {
+public final class Sizes {
   private static final Pattern SIZE = Pattern.compile("(\\d+(?:\\.\\d+)?)\\s*([KMGT]?)(I?)B?");
   private static final List<String> UNITS = List.of("KiB", "MiB", "GiB", "TiB");
 
@@ -17,8 +17,13 @@ final class Sizes {
   /**
    * Reads a size: {@code 5GB} is 5·10⁹ bytes and {@code 5GiB} 5·2³⁰, as in transformers; a number
    * without a unit is bytes.
+   *
+   * @param option the option or key, for the message
+   * @param text what was given
+   * @return bytes
+   * @throws InvalidConfigException if it is no size
    */
-  static long parse(String option, String text) {
+  public static long parse(String option, String text) {
     Matcher matcher = SIZE.matcher(text.strip().toUpperCase(Locale.ROOT));
     if (matcher.matches()) {
       long base = matcher.group(3).isEmpty() ? 1000 : 1024;
@@ -37,8 +42,13 @@ final class Sizes {
             + "'");
   }
 
-  /** Writes a size, for example {@code 25.1 GiB}. */
-  static String format(double bytes) {
+  /**
+   * Writes a size.
+   *
+   * @param bytes number of bytes
+   * @return for example {@code 25.1 GiB}
+   */
+  public static String format(double bytes) {
     if (bytes < 1024) {
       return Math.round(bytes) + " B";
     }

@@ -34,7 +34,8 @@ final class ArchitectureTest {
     "io.peft4j.torch.."
   };
 
-  private static final List<String> MODULES = List.of("lora", "models", "train");
+  private static final List<String> MODULES =
+      List.of("lora", "full", "ia3", "vera", "models", "train");
 
   private static final DescribedPredicate<JavaClass> OURS = resideInAPackage("io.peft4j..");
 

@@ -20,6 +20,7 @@ public final class DenseWeight implements Weight {
   private final boolean owned;
   private final Precision precision;
   private final FewRows fewRows = new FewRows(HalfPacking.INSTANCE);
+  private final FewRows fewRowsTransposed = new FewRows(HalfPacking.TRANSPOSED);
   private @Nullable NDArray half;
 
   private DenseWeight(NDArray array, boolean owned, Precision precision) {
@@ -89,6 +90,15 @@ public final class DenseWeight implements Weight {
     return few == null ? Ops.linearBfloat16(x, half(), bias) : few;
   }
 
+  @Override
+  public NDArray linearTransposed(NDArray x, @Nullable NDArray bias) {
+    if (precision == Precision.FLOAT32) {
+      return Ops.linear(x, array.transpose(), bias);
+    }
+    NDArray few = fewRowsTransposed.linear(x, this, bias);
+    return few == null ? Ops.linearTransposedBfloat16(x, half(), bias) : few;
+  }
+
   private synchronized NDArray half() {
     NDArray copy = half;
     if (copy == null) {
@@ -116,13 +126,15 @@ public final class DenseWeight implements Weight {
     synchronized (this) {
       return values * Float.BYTES
           + (half == null ? 0 : values * Short.BYTES)
-          + fewRows.bytes(values);
+          + fewRows.bytes(values)
+          + fewRowsTransposed.bytes(values);
     }
   }
 
   @Override
   public synchronized void close() {
     fewRows.close();
+    fewRowsTransposed.close();
     if (half != null) {
       half.close();
       half = null;

@@ -8,6 +8,7 @@ import ai.djl.ndarray.NDScope;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Kernel;
+import io.peft4j.torch.NativeHeap;
 import io.peft4j.torch.Scopes;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -17,7 +18,11 @@ import org.jspecify.annotations.Nullable;
  * 65504 exactly and smaller ones within 2^-25. The engine has these products on x86 only.
  */
 final class HalfPacking implements RowPacking {
-  static final HalfPacking INSTANCE = new HalfPacking();
+  /** Packs weights that are [out, in]. */
+  static final HalfPacking INSTANCE = new HalfPacking(false);
+
+  /** Packs weights that are [in, out]. */
+  static final HalfPacking TRANSPOSED = new HalfPacking(true);
 
   private static final Kernel PACK =
       Kernel.of("w: Tensor -> Tensor", "return torch.fbgemm_pack_gemm_matrix_fp16(w)");
@@ -27,7 +32,11 @@ final class HalfPacking implements RowPacking {
   /** The largest finite float16. */
   private static final float MOST = 65504;
 
-  private HalfPacking() {}
+  private final boolean transposed;
+
+  private HalfPacking(boolean transposed) {
+    this.transposed = transposed;
+  }
 
   /** Whether the engine has these products here, tried once. */
   private static final class Engine {
@@ -39,6 +48,16 @@ final class HalfPacking implements RowPacking {
     if (!Engine.AVAILABLE) {
       return null;
     }
+    List<NDArray> pack = packed(weights);
+    if (pack != null) {
+      weights.forEach(Weight::packed);
+      // What was widened on the way may be as large as all packs together.
+      NativeHeap.trim();
+    }
+    return pack;
+  }
+
+  private @Nullable List<NDArray> packed(List<? extends Weight> weights) {
     try (GradMode off = GradMode.off();
         NDScope scope = new NDScope()) {
       scope.suppressNotUsedWarning();
@@ -48,7 +67,7 @@ final class HalfPacking implements RowPacking {
         if (!values.getDevice().equals(Device.cpu())) {
           return null;
         }
-        dense.add(values);
+        dense.add(transposed ? values.transpose() : values);
       }
       NDArray all = dense.size() == 1 ? dense.head() : NDArrays.concat(dense);
       // Before packing: the operator would cut larger values off in the array that it is given,

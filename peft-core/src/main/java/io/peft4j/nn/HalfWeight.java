@@ -2,6 +2,7 @@ package io.peft4j.nn;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.torch.MappedPages;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Precision;
 import org.jspecify.annotations.Nullable;
@@ -9,13 +10,16 @@ import org.jspecify.annotations.Nullable;
 /**
  * A weight held in 16 bits as it is stored, mapped from its file where that is possible. It is
  * widened for the length of a product of many rows (with gradients, until the backward pass), or
- * multiplied in bfloat16, and packed for products of few rows.
+ * multiplied in bfloat16, and packed for products of few rows. From then on the pack is what takes
+ * memory: the file's pages are given back each time they have been read.
  */
 public final class HalfWeight implements Weight {
   private final NDArray array;
   private final Shape shape;
   private final Precision precision;
   private final FewRows fewRows = new FewRows(HalfPacking.INSTANCE);
+  private final FewRows fewRowsTransposed = new FewRows(HalfPacking.TRANSPOSED);
+  private volatile @Nullable MappedPages pages;
 
   /**
    * A weight that closes its array when it is closed.
@@ -45,9 +49,41 @@ public final class HalfWeight implements Weight {
     if (few != null) {
       return few;
     }
-    return precision == Precision.BFLOAT16
-        ? Ops.linearBfloat16(x, array, bias)
-        : Ops.linearWidened(x, array, bias);
+    NDArray product =
+        precision == Precision.BFLOAT16
+            ? Ops.linearBfloat16(x, array, bias)
+            : Ops.linearWidened(x, array, bias);
+    release();
+    return product;
+  }
+
+  @Override
+  public NDArray linearTransposed(NDArray x, @Nullable NDArray bias) {
+    NDArray few = fewRowsTransposed.linear(x, this, bias);
+    if (few != null) {
+      return few;
+    }
+    NDArray product =
+        precision == Precision.BFLOAT16
+            ? Ops.linearTransposedBfloat16(x, array, bias)
+            : Ops.linear(x, dense().transpose(), bias);
+    release();
+    return product;
+  }
+
+  @Override
+  public void packed() {
+    if (pages == null) {
+      pages = MappedPages.ofHalf(array).orElse(null);
+    }
+    release();
+  }
+
+  private void release() {
+    MappedPages read = pages;
+    if (read != null) {
+      read.release();
+    }
   }
 
   @Override
@@ -67,12 +103,15 @@ public final class HalfWeight implements Weight {
 
   @Override
   public long bytes() {
-    return shape.size() * Short.BYTES + fewRows.bytes(shape.size());
+    return shape.size() * Short.BYTES
+        + fewRows.bytes(shape.size())
+        + fewRowsTransposed.bytes(shape.size());
   }
 
   @Override
   public void close() {
     fewRows.close();
+    fewRowsTransposed.close();
     array.close();
   }
 }

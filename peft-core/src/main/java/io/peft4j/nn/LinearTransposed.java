@@ -2,12 +2,11 @@ package io.peft4j.nn;
 
 import ai.djl.ndarray.NDArray;
 import io.peft4j.target.ModelLayout;
-import io.peft4j.torch.Ops;
 import org.jspecify.annotations.Nullable;
 
 /**
  * y = x·W + b with W stored as [in, out], for x float32 [batch, ..., in]: what GPT-2's checkpoints
- * call Conv1D. Computed in float32 whatever the storage.
+ * call Conv1D.
  */
 public final class LinearTransposed extends Layer {
 
@@ -23,6 +22,6 @@ public final class LinearTransposed extends Layer {
 
   @Override
   NDArray compute(NDArray x, Weight weight, @Nullable NDArray bias) {
-    return Ops.linear(x, weight.dense().transpose(), bias);
+    return weight.linearTransposed(x, bias);
   }
 }

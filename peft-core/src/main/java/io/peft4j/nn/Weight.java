@@ -2,6 +2,7 @@ package io.peft4j.nn;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.torch.Ops;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,6 +38,17 @@ public interface Weight extends AutoCloseable {
   NDArray linear(NDArray x, @Nullable NDArray bias);
 
   /**
+   * Multiplies rows by this weight where it is stored as [in, out]: x·W + b.
+   *
+   * @param x float32 [..., in]
+   * @param bias float32 [out], or null for none
+   * @return float32 [..., out]
+   */
+  default NDArray linearTransposed(NDArray x, @Nullable NDArray bias) {
+    return Ops.linear(x, dense().transpose(), bias);
+  }
+
+  /**
    * Looks rows up.
    *
    * @param ids int64 indexes of any shape
@@ -61,6 +73,12 @@ public interface Weight extends AutoCloseable {
   default @Nullable RowPacking rowPacking() {
     return null;
   }
+
+  /**
+   * Told when a pack has been made of this weight, which is used instead of it for products of few
+   * rows. What need not stay in memory beside the pack may go.
+   */
+  default void packed() {}
 
   /**
    * A weight that takes this one's place with other values, for example merged ones, and computes

@@ -105,6 +105,17 @@ public final class AdapterBuilder {
   }
 
   /**
+   * Names something that the adapter acts on, for reports; {@link #at} does it by itself.
+   *
+   * @param path path of the layer or parameter
+   * @param effect what acts there
+   * @param reason why it was chosen
+   */
+  public void report(String path, String effect, String reason) {
+    adapted.add(new AdaptedLayer(path, effect, reason));
+  }
+
+  /**
    * Puts a trained copy in the place of one of the base's parameters.
    *
    * @param parameter the parameter's name, perhaps a tied one
@@ -118,6 +129,17 @@ public final class AdapterBuilder {
     if (borrowed) {
       this.borrowed += copy.getShape().size();
     }
+  }
+
+  /**
+   * Puts a copy that {@link #override} took in the place of one more parameter, one that is tied to
+   * the first.
+   *
+   * @param parameter the tied name
+   * @param copy the copy
+   */
+  public void overrideTied(String parameter, NDArray copy) {
+    put(parameter, copy);
   }
 
   /**

@@ -2,6 +2,7 @@ package io.peft4j.spi;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.types.DataType;
 import io.peft4j.AdapterStateException;
 import io.peft4j.PeftConfig;
 import io.peft4j.nn.Backbone;
@@ -106,6 +107,22 @@ public final class AttachContext {
    */
   public NDManager manager() {
     return manager;
+  }
+
+  /**
+   * A copy for the adapter.
+   *
+   * @param values any values
+   * @return new float32 array that belongs to {@link #manager}
+   */
+  public NDArray own(NDArray values) {
+    // toType shares memory where the type is the same already, whatever it is told.
+    NDArray copy =
+        values.getDataType() == DataType.FLOAT32
+            ? values.duplicate()
+            : values.toType(DataType.FLOAT32, true);
+    copy.attach(manager);
+    return copy;
   }
 
   /**

@@ -7,6 +7,7 @@ import io.peft4j.state.AdapterState;
 import io.peft4j.state.PeftDirectory;
 import io.peft4j.state.SavedAdapter;
 import java.nio.file.Path;
+import java.util.Set;
 
 /**
  * A fine-tuning method. Found by {@link java.util.ServiceLoader}; stateless; used by any number of
@@ -47,6 +48,36 @@ public interface PeftMethod {
    * @throws InvalidConfigException if the configuration does not fit the base
    */
   void attach(AttachContext context, AdapterBuilder adapter);
+
+  /**
+   * The learning rate that suits this method when a user names none.
+   *
+   * @return a rate for AdamW
+   */
+  default double learningRate() {
+    return 2e-4;
+  }
+
+  /**
+   * The names under which the settings of this method may stand in training configurations: the
+   * keys of {@link #readConfig} that users set, and other spellings that they know.
+   *
+   * @return the names
+   */
+  default Set<String> settings() {
+    return Set.of();
+  }
+
+  /**
+   * Makes a configuration from the settings of a training configuration.
+   *
+   * @param settings values under names that are among {@link #settings}
+   * @return the checked configuration
+   * @throws InvalidConfigException if a value is wrong, or two names say the same
+   */
+  default PeftConfig readSettings(ObjectNode settings) {
+    return readConfig(settings);
+  }
 
   /**
    * Tells whether a directory holds an adapter of this method.

@@ -91,6 +91,25 @@ public final class AtomicFiles {
     }
   }
 
+  /**
+   * Gives a directory another name, in one step and on disk when this returns.
+   *
+   * @param directory the directory
+   * @param target its new name, on the same disk; nothing has it yet
+   * @throws PeftException if that fails
+   */
+  public static void renameDirectory(Path directory, Path target) {
+    try {
+      Files.move(directory, target, StandardCopyOption.ATOMIC_MOVE);
+    } catch (IOException e) {
+      throw new PeftException(directory + ": cannot be renamed to " + target + ": " + e, e);
+    }
+    Path parent = target.toAbsolutePath().getParent();
+    if (parent != null) {
+      forceDirectory(parent);
+    }
+  }
+
   private static void forceDirectory(Path directory) {
     try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
       channel.force(true);

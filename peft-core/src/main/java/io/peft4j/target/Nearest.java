@@ -9,7 +9,7 @@ import java.util.Locale;
 import java.util.Map;
 
 /** Finds the existing names that a name which matches nothing was perhaps meant to be. */
-final class Nearest {
+public final class Nearest {
   private static final int COUNT = 3;
 
   private Nearest() {}
@@ -23,7 +23,7 @@ final class Nearest {
    * @param paths existing paths
    * @return at most three names, each with the first path that has it; empty if there are no paths
    */
-  static String describe(String wanted, Collection<String> paths) {
+  public static String describe(String wanted, Collection<String> paths) {
     String plain = plain(wanted);
     int parts = parts(plain);
     Map<String, String> ends = new LinkedHashMap<>();

@@ -1,5 +1,8 @@
 package io.peft4j.target;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import io.peft4j.InvalidConfigException;
 import java.util.Arrays;
 import java.util.Collection;
@@ -83,6 +86,20 @@ public sealed interface Targets permits Targets.Names, Targets.Expression, Targe
    * @return a {@code List<String>} for names, else a {@code String}
    */
   Object jsonValue();
+
+  /**
+   * {@link #jsonValue} as a node of its own.
+   *
+   * @return an array of texts, or a text
+   */
+  default JsonNode json() {
+    if (this instanceof Names list) {
+      ArrayNode array = JsonNodeFactory.instance.arrayNode();
+      list.names().forEach(array::add);
+      return array;
+    }
+    return JsonNodeFactory.instance.textNode(jsonValue().toString());
+  }
 
   /**
    * Selects by names.

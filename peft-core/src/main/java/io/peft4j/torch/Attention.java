@@ -7,7 +7,9 @@ import ai.djl.ndarray.types.Shape;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -37,7 +39,7 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
 
   private record CachedVariant(Attention attention, boolean masked, boolean single, int window) {}
 
-  private record MaskVariant(boolean padded, int window) {}
+  private record MaskVariant(boolean padded, boolean packed, int window) {}
 
   /**
    * Attention with the usual scale and without a bound.
@@ -109,22 +111,32 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
 
   /**
    * Makes what {@link #attend} adds to the scores of a decoder: 0 where a query may see a key,
-   * minus infinity at padding, at what comes after the query, and at what lies before its window.
+   * minus infinity at padding, at other sequences, at what comes after the query, and at what lies
+   * before its window.
    *
    * @param manager where the mask is made
    * @param padding float32 [batch, 1, 1, past + length]: 0 at tokens, minus infinity at padding;
    *     null for none
+   * @param sequences int64 [batch, length], equal where tokens see each other; null if all do, and
+   *     where keys are past
    * @param past number of keys before the first query's own
    * @param length number of queries
    * @param window how many keys a query sees, its own included; 0 for all
    * @return float32 [batch or 1, 1, length, past + length]
    */
   public static NDArray causalMask(
-      NDManager manager, @Nullable NDArray padding, long past, long length, int window) {
+      NDManager manager,
+      @Nullable NDArray padding,
+      @Nullable NDArray sequences,
+      long past,
+      long length,
+      int window) {
     Kernel kernel =
-        MASKS.computeIfAbsent(new MaskVariant(padding != null, window), Attention::maskKernel);
+        MASKS.computeIfAbsent(
+            new MaskVariant(padding != null, sequences != null, window), Attention::maskKernel);
     NDArray zeros = manager.zeros(new Shape(length, past + length), DataType.FLOAT32);
-    return padding == null ? kernel.call(zeros) : kernel.call(zeros, padding);
+    return kernel.call(
+        Stream.of(zeros, padding, sequences).filter(Objects::nonNull).toArray(NDArray[]::new));
   }
 
   private static Kernel maskKernel(MaskVariant variant) {
@@ -137,12 +149,19 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
             + variant.window
             + ")))";
     return Kernel.of(
-        "z: Tensor" + (variant.padded ? ", p: Tensor" : "") + " -> Tensor",
+        "z: Tensor"
+            + (variant.padded ? ", p: Tensor" : "")
+            + (variant.packed ? ", s: Tensor" : "")
+            + " -> Tensor",
         "n = torch.size(z, 0)",
         "l = torch.size(z, 1)",
         "f = torch.full_like(z, -inf)",
         "t = torch.reshape(" + (variant.window > 0 ? window : lower) + ", [1, 1, n, l])",
-        "return " + (variant.padded ? "torch.add(p, t)" : "t"));
+        variant.packed
+            ? "u = torch.masked_fill(t, torch.ne(torch.reshape(s, [-1, 1, n, 1]),"
+                + " torch.reshape(s, [-1, 1, 1, n])), -inf)"
+            : "u = t",
+        "return " + (variant.padded ? "torch.add(p, u)" : "u"));
   }
 
   private static Kernel kernel(Variant variant) {

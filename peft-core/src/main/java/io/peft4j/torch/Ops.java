@@ -30,6 +30,15 @@ public final class Ops {
       Kernel.of(
           "x: Tensor, w: Tensor, b: Tensor -> Tensor",
           "return torch.to(torch.linear(torch.to(x, 15), torch.to(w, 15), torch.to(b, 15)), 6)");
+  private static final Kernel LINEAR_TRANSPOSED_BFLOAT16 =
+      Kernel.of(
+          "x: Tensor, w: Tensor -> Tensor",
+          "return torch.to(torch.linear(torch.to(x, 15), torch.t(torch.to(w, 15))), 6)");
+  private static final Kernel LINEAR_TRANSPOSED_BIAS_BFLOAT16 =
+      Kernel.of(
+          "x: Tensor, w: Tensor, b: Tensor -> Tensor",
+          "z = torch.linear(torch.to(x, 15), torch.t(torch.to(w, 15)), torch.to(b, 15))",
+          "return torch.to(z, 6)");
   private static final Kernel TO_FLOAT32 =
       Kernel.of("x: Tensor -> Tensor", "return torch.to(x, 6)");
   private static final Kernel LINEAR_WIDENED =
@@ -75,6 +84,21 @@ public final class Ops {
     return bias == null
         ? LINEAR_BFLOAT16.call(x, weight)
         : LINEAR_BIAS_BFLOAT16.call(x, weight, bias);
+  }
+
+  /**
+   * x·W + b with x, W and b rounded to bfloat16.
+   *
+   * @param x [..., in]
+   * @param weight [in, out] of any floating-point type; bfloat16 is taken as it is
+   * @param bias float32 [out], or null for none
+   * @return float32 [..., out]
+   */
+  public static NDArray linearTransposedBfloat16(
+      NDArray x, NDArray weight, @Nullable NDArray bias) {
+    return bias == null
+        ? LINEAR_TRANSPOSED_BFLOAT16.call(x, weight)
+        : LINEAR_TRANSPOSED_BIAS_BFLOAT16.call(x, weight, bias);
   }
 
   /**

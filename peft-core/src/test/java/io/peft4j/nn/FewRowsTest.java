@@ -50,6 +50,37 @@ class FewRowsTest {
     }
   }
 
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void weightsStoredTheOtherWayRoundArePackedAsWell(boolean stored) {
+    try (NDManager manager = NDManager.newBaseManager("PyTorch");
+        GradMode off = GradMode.off();
+        NDScope scope = new NDScope()) {
+      scope.suppressNotUsedWarning();
+      NDArray wide = manager.randomNormal(new Shape(IN, OUT));
+      try (Weight weight =
+          stored
+              ? new HalfWeight(Scopes.unmanaged(Ops.toBfloat16(wide)), Precision.BFLOAT16)
+              : DenseWeight.owning(Scopes.unmanaged(wide.duplicate()), Precision.BFLOAT16)) {
+        NDArray bias = manager.randomNormal(new Shape(OUT));
+        long before = weight.bytes();
+        for (int time = 0; time < 3; time++) {
+          NDArray x = manager.randomNormal(new Shape(3, 1, IN));
+          NDArray expected = Ops.linear(x, weight.dense().transpose(), bias);
+          // The first product is in bfloat16, and so are products of many rows.
+          float most = time == 0 ? 2e-2f : stored ? 2e-6f : 2e-3f;
+          assertTrue(error(expected, weight.linearTransposed(x, bias)) < most, "time " + time);
+        }
+        long copy = stored ? 0 : 2L * IN * OUT;
+        assertEquals(before + copy + 2L * IN * OUT, weight.bytes());
+        NDArray many = manager.randomNormal(new Shape(2, 40, IN));
+        NDArray expected = Ops.linear(many, weight.dense().transpose(), null);
+        float rough = error(expected, weight.linearTransposed(many, null));
+        assertTrue(rough > 1e-5f && rough < 2e-2f, "error " + rough);
+      }
+    }
+  }
+
   /** The operator that packs would cut off what float16 cannot hold, in the weight itself. */
   @Test
   void whatCannotBePackedStaysAsItIs() {

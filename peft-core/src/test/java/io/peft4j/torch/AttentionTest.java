@@ -93,7 +93,7 @@ class AttentionTest {
       NDArray va = manager.create(v, new Shape(BATCH, LENGTH, (long) keyHeads * SIZE));
       NDArray mask = padded ? manager.create(padding, new Shape(BATCH, 1, 1, LENGTH)) : null;
       NDArray whole =
-          mask != null && causal ? Attention.causalMask(manager, mask, 0, LENGTH, 0) : mask;
+          mask != null && causal ? Attention.causalMask(manager, mask, null, 0, LENGTH, 0) : mask;
       Attention attention = Attention.of(heads, keyHeads);
       NDArray actual = attention.attend(qa, ka, va, whole, causal && mask == null, 0);
       assertEquals(qa.getShape(), actual.getShape());
@@ -131,7 +131,8 @@ class AttentionTest {
       Attention attention = new Attention(heads, keyHeads, 0.4, softcap);
       float[] whole =
           attention
-              .attend(q, k, v, Attention.causalMask(manager, mask, 0, LENGTH, window), false, 0)
+              .attend(
+                  q, k, v, Attention.causalMask(manager, mask, null, 0, LENGTH, window), false, 0)
               .toFloatArray();
       NDArray keys = manager.zeros(new Shape(BATCH, keyHeads, LENGTH + 2, SIZE));
       NDArray values = manager.zeros(keys.getShape());
@@ -142,7 +143,7 @@ class AttentionTest {
         NDArray seen = mask == null ? null : mask.get(":, :, :, :{}", end);
         boolean free = mask == null && end - begin == 1;
         NDArray limits =
-            free ? null : Attention.causalMask(manager, seen, begin, end - begin, window);
+            free ? null : Attention.causalMask(manager, seen, null, begin, end - begin, window);
         NDArray past = manager.create((long) begin);
         NDArray y =
             attention.attendCached(
@@ -189,7 +190,8 @@ class AttentionTest {
             manager.full(new Shape(2, 1, 1, 3), Float.NEGATIVE_INFINITY, DataType.FLOAT32);
         NDArray y =
             Attention.of(2, 2)
-                .attend(x, x, x, Attention.causalMask(manager, mask, 0, 3, 0), false, dropout);
+                .attend(
+                    x, x, x, Attention.causalMask(manager, mask, null, 0, 3, 0), false, dropout);
         ai.djl.pytorch.jni.JniUtils.backward(
             (ai.djl.pytorch.engine.PtNDArray) y.sum(),
             (ai.djl.pytorch.engine.PtNDArray) manager.create(1f),

@@ -188,17 +188,6 @@ final class LoraAssembly {
         .toList();
   }
 
-  /** A new float32 array of the adapter's with the values of another. */
-  NDArray own(NDArray values) {
-    // toType shares memory where the type is the same already, whatever it is told.
-    NDArray copy =
-        values.getDataType() == DataType.FLOAT32
-            ? values.duplicate()
-            : values.toType(DataType.FLOAT32, true);
-    copy.attach(context.manager());
-    return copy;
-  }
-
   /**
    * Says how the adapter is saved.
    *

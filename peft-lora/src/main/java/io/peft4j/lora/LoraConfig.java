@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.PeftConfig;
 import io.peft4j.TaskType;
+import io.peft4j.spi.ConfigKeys;
 import io.peft4j.target.PatternTable;
 import io.peft4j.target.TargetSelection;
 import io.peft4j.target.Targets;
@@ -50,7 +51,8 @@ public final class LoraConfig implements PeftConfig {
 
   LoraConfig(ObjectNode json) {
     this.json = json;
-    LoraKeys keys = new LoraKeys(json);
+    ConfigKeys keys = new ConfigKeys(json);
+    LoraKeys own = new LoraKeys(keys);
     rank = keys.positiveInteger("r");
     alpha = keys.positiveNumber("lora_alpha");
     dropout = keys.fraction("lora_dropout");
@@ -58,18 +60,18 @@ public final class LoraConfig implements PeftConfig {
     excludeModules = keys.targets("exclude_modules");
     layersToTransform = keys.integers("layers_to_transform");
     layersPattern = keys.strings("layers_pattern");
-    rankPattern = keys.rankPattern();
-    alphaPattern = keys.alphaPattern();
+    rankPattern = own.rankPattern();
+    alphaPattern = own.alphaPattern();
     modulesToSave = keys.strings("modules_to_save");
-    bias = keys.bias();
+    bias = own.bias();
     initialization = LoraInitialization.parse(keys.value("init_lora_weights"));
-    taskType = keys.taskType();
+    taskType = keys.taskType().orElse(null);
     useRslora = keys.flag("use_rslora");
     useDora = keys.flag("use_dora");
     loraBias = keys.flag("lora_bias");
     fanInFanOut = keys.flag("fan_in_fan_out");
-    trainableTokenIndices = keys.tokenIndices();
-    keys.refuseUnimplemented();
+    trainableTokenIndices = own.tokenIndices();
+    own.refuseUnimplemented();
     checkTogether();
   }
 

@@ -3,6 +3,7 @@ package io.peft4j.lora;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.TaskType;
+import io.peft4j.spi.ConfigKeys;
 import io.peft4j.target.Targets;
 import java.util.Arrays;
 import java.util.Collection;
@@ -36,7 +37,7 @@ public final class LoraConfigBuilder {
    * @return this
    */
   public LoraConfigBuilder alpha(double alpha) {
-    LoraKeys.putNumber(json, "lora_alpha", alpha);
+    ConfigKeys.putNumber(json, "lora_alpha", alpha);
     return this;
   }
 
@@ -138,7 +139,7 @@ public final class LoraConfigBuilder {
    */
   public LoraConfigBuilder alphaPattern(Map<String, ? extends Number> alphas) {
     ObjectNode node = json.putObject("alpha_pattern");
-    alphas.forEach((key, alpha) -> LoraKeys.putNumber(node, key, alpha.doubleValue()));
+    alphas.forEach((key, alpha) -> ConfigKeys.putNumber(node, key, alpha.doubleValue()));
     return this;
   }
 
@@ -284,11 +285,7 @@ public final class LoraConfigBuilder {
   }
 
   private void put(String key, Targets targets) {
-    if (targets instanceof Targets.Names names) {
-      strings(key, names.names());
-    } else {
-      json.put(key, targets.jsonValue().toString());
-    }
+    json.set(key, targets.json());
   }
 
   private void strings(String key, Collection<String> values) {

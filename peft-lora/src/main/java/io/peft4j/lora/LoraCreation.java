@@ -6,6 +6,7 @@ import io.peft4j.InvalidConfigException;
 import io.peft4j.Peft;
 import io.peft4j.spi.AdapterBuilder;
 import io.peft4j.spi.AttachContext;
+import io.peft4j.spi.SavedModules;
 import io.peft4j.target.LayerKind;
 import io.peft4j.target.LayerSpec;
 import io.peft4j.target.Matches;
@@ -13,7 +14,6 @@ import io.peft4j.target.ModelLayout;
 import io.peft4j.target.TargetMatcher;
 import io.peft4j.target.Targets;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -42,11 +42,7 @@ final class LoraCreation {
       lowRank(match.layer(), "target_modules " + match.entry());
     }
     tokens(matches);
-    for (String module : matches.modulesToSave()) {
-      for (String parameter : parametersOf(module)) {
-        assembly.copy(parameter, parameter, copyOf(parameter), false);
-      }
-    }
+    SavedModules.attach(context, adapter, matches.modulesToSave(), null);
     biases(matches);
     LoraConfig resolved = LoraResolution.resolve(config, matches, layout, adapter);
     assembly.saveTargetedEmbeddings(
@@ -79,7 +75,7 @@ final class LoraCreation {
             context.manager());
     boolean begins = init.takesFromBase() && layer.kind().isLinear();
     Factors initial =
-        begins ? new Factors(assembly.own(factors.a()), assembly.own(factors.b())) : null;
+        begins ? new Factors(context.own(factors.a()), context.own(factors.b())) : null;
     NDArray bias =
         config.loraBias()
             ? LoraInitializer.bias(init, layer.outFeatures(), rank, context.manager())
@@ -121,23 +117,14 @@ final class LoraCreation {
         });
   }
 
-  private List<String> parametersOf(String module) {
-    return layout.parameterNames().stream().filter(name -> name.startsWith(module + ".")).toList();
-  }
-
   private NDArray copyOf(String parameter) {
-    return assembly.own(context.parameter(parameter).dense());
+    return context.own(context.parameter(parameter).dense());
   }
 
   private void biases(Matches matches) {
     Set<String> adapted =
         matches.layers().stream().map(LayerSpec::biasName).collect(Collectors.toSet());
-    Map<String, String> saved = new LinkedHashMap<>();
-    for (String module : matches.modulesToSave()) {
-      for (String parameter : parametersOf(module)) {
-        saved.put(parameter, module);
-      }
-    }
+    Map<String, String> saved = SavedModules.parameters(context, matches.modulesToSave());
     for (String name : new ArrayList<>(layout.parameters().keySet())) {
       boolean isAdapted = adapted.contains(name);
       if (config.bias() == LoraBias.NONE

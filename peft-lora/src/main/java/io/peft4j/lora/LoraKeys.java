@@ -4,19 +4,15 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.InvalidConfigException;
-import io.peft4j.TaskType;
+import io.peft4j.spi.ConfigKeys;
 import io.peft4j.target.PatternTable;
-import io.peft4j.target.Targets;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import org.jspecify.annotations.Nullable;
 
-/** Reads the values of {@code adapter_config.json}, each with one clear error. */
+/** The keys of {@code adapter_config.json} that are LoRA's own. */
 final class LoraKeys {
   /** The version whose files are written. */
   static final String PEFT_VERSION = "0.21.2";
@@ -70,10 +66,10 @@ final class LoraKeys {
           "use_dora",
           "use_rslora");
 
-  private final ObjectNode json;
+  private final ConfigKeys keys;
 
-  LoraKeys(ObjectNode json) {
-    this.json = json;
+  LoraKeys(ConfigKeys keys) {
+    this.keys = keys;
   }
 
   static ObjectNode defaults() {
@@ -104,7 +100,7 @@ final class LoraKeys {
     json.put("fan_in_fan_out", false);
     json.put("inference_mode", false);
     json.put("init_lora_weights", true);
-    putNumber(json, "lora_alpha", LoraConfig.DEFAULT_ALPHA);
+    ConfigKeys.putNumber(json, "lora_alpha", LoraConfig.DEFAULT_ALPHA);
     json.put("lora_bias", false);
     json.put("lora_dropout", 0.0);
     json.put("megatron_core", "megatron.core");
@@ -118,106 +114,9 @@ final class LoraKeys {
     return json;
   }
 
-  /** Whole numbers are written as such, as Python writes an int. */
-  static void putNumber(ObjectNode json, String key, double value) {
-    if (value == Math.rint(value) && Math.abs(value) < 1L << 53) {
-      json.put(key, (long) value);
-    } else {
-      json.put(key, value);
-    }
-  }
-
-  JsonNode value(String key) {
-    JsonNode value = json.get(key);
-    return value == null ? JsonNodeFactory.instance.nullNode() : value;
-  }
-
-  private InvalidConfigException wrong(String key, String allowed) {
-    return new InvalidConfigException(key + " must be " + allowed + ", was " + value(key));
-  }
-
-  boolean flag(String key) {
-    JsonNode value = value(key);
-    if (!value.isBoolean() && !value.isNull()) {
-      throw wrong(key, "true or false");
-    }
-    return value.booleanValue();
-  }
-
-  int positiveInteger(String key) {
-    JsonNode value = value(key);
-    if (!value.isIntegralNumber() || !value.canConvertToInt() || value.intValue() < 1) {
-      throw wrong(key, "an integer of at least 1");
-    }
-    return value.intValue();
-  }
-
-  double positiveNumber(String key) {
-    return positiveNumber(key, value(key));
-  }
-
-  private double positiveNumber(String key, JsonNode value) {
-    if (!value.isNumber() || !(value.doubleValue() > 0) || Double.isInfinite(value.doubleValue())) {
-      throw new InvalidConfigException(key + " must be a finite number above 0, was " + value);
-    }
-    return value.doubleValue();
-  }
-
-  double fraction(String key) {
-    JsonNode value = value(key);
-    if (!value.isNumber() || !(value.doubleValue() >= 0) || !(value.doubleValue() < 1)) {
-      throw wrong(key, "a number in [0, 1)");
-    }
-    return value.doubleValue();
-  }
-
-  List<String> strings(String key) {
-    JsonNode value = value(key);
-    if (value.isNull()) {
-      return List.of();
-    }
-    if (value.isTextual()) {
-      return List.of(value.textValue());
-    }
-    List<String> strings = new ArrayList<>();
-    if (value.isArray()) {
-      value.forEach(element -> strings.add(element.isTextual() ? element.textValue() : ""));
-    }
-    if (!value.isArray() || strings.contains("")) {
-      throw wrong(key, "a list of names");
-    }
-    // PEFT repeats the names of heads each time it loads and saves.
-    return strings.stream().distinct().toList();
-  }
-
-  List<Integer> integers(String key) {
-    JsonNode value = value(key);
-    return value.isNull() ? List.of() : integers(key, value);
-  }
-
-  private static List<Integer> integers(String key, JsonNode value) {
-    List<Integer> integers = new ArrayList<>();
-    for (JsonNode element : value.isArray() ? value : List.of(value)) {
-      if (!element.isIntegralNumber() || !element.canConvertToInt() || element.intValue() < 0) {
-        throw new InvalidConfigException(
-            key + " must be a list of integers of at least 0, was " + value);
-      }
-      integers.add(element.intValue());
-    }
-    return List.copyOf(integers);
-  }
-
-  @Nullable Targets targets(String key) {
-    JsonNode value = value(key);
-    if (value.isNull()) {
-      return null;
-    }
-    return value.isTextual() ? Targets.parse(value.textValue()) : Targets.names(strings(key));
-  }
-
   PatternTable<Integer> rankPattern() {
     Map<String, Integer> ranks = new LinkedHashMap<>();
-    object("rank_pattern")
+    keys.object("rank_pattern")
         .properties()
         .forEach(
             entry -> {
@@ -236,7 +135,7 @@ final class LoraKeys {
 
   PatternTable<Double> alphaPattern() {
     Map<String, Double> alphas = new LinkedHashMap<>();
-    object("alpha_pattern")
+    keys.object("alpha_pattern")
         .properties()
         .forEach(
             entry ->
@@ -246,39 +145,25 @@ final class LoraKeys {
     return PatternTable.of("alpha_pattern", alphas);
   }
 
-  private JsonNode object(String key) {
-    JsonNode value = value(key);
-    if (!value.isObject() && !value.isNull()) {
-      throw wrong(key, "an object");
+  private static double positiveNumber(String key, JsonNode value) {
+    if (!value.isNumber() || !(value.doubleValue() > 0) || Double.isInfinite(value.doubleValue())) {
+      throw new InvalidConfigException(key + " must be a finite number above 0, was " + value);
     }
-    return value;
+    return value.doubleValue();
   }
 
   LoraBias bias() {
     for (LoraBias bias : LoraBias.values()) {
-      if (value("bias").isTextual() && bias.key().equals(value("bias").textValue())) {
+      if (keys.value("bias").isTextual() && bias.key().equals(keys.value("bias").textValue())) {
         return bias;
       }
     }
-    throw wrong("bias", "one of \"none\", \"all\", \"lora_only\"");
-  }
-
-  @Nullable TaskType taskType() {
-    JsonNode value = value("task_type");
-    if (value.isNull()) {
-      return null;
-    }
-    for (TaskType type : TaskType.values()) {
-      if (value.isTextual() && type.name().equals(value.textValue())) {
-        return type;
-      }
-    }
-    throw wrong("task_type", "null or one of " + Arrays.toString(TaskType.values()));
+    throw keys.wrong("bias", "one of \"none\", \"all\", \"lora_only\"");
   }
 
   Map<String, List<Integer>> tokenIndices() {
     String key = "trainable_token_indices";
-    JsonNode value = value(key);
+    JsonNode value = keys.value(key);
     Map<String, List<Integer>> indices = new LinkedHashMap<>();
     if (value.isObject()) {
       value
@@ -287,42 +172,20 @@ final class LoraKeys {
               entry ->
                   indices.put(
                       entry.getKey(),
-                      integers(key + " '" + entry.getKey() + "'", entry.getValue())));
+                      ConfigKeys.integers(key + " '" + entry.getKey() + "'", entry.getValue())));
     } else if (!value.isNull()) {
-      indices.put("", integers(key, value));
+      indices.put("", ConfigKeys.integers(key, value));
     }
     indices.forEach(
         (path, rows) -> {
           if (rows.isEmpty() || rows.stream().distinct().count() != rows.size()) {
-            throw wrong(key, "a list, or lists by layer, of different token ids");
+            throw keys.wrong(key, "a list, or lists by layer, of different token ids");
           }
         });
     return Collections.unmodifiableMap(indices);
   }
 
   void refuseUnimplemented() {
-    json.properties()
-        .forEach(
-            entry -> {
-              String key = entry.getKey();
-              if (KNOWN.contains(key) || isNothing(entry.getValue())) {
-                return;
-              }
-              throw new InvalidConfigException(
-                  UNIMPLEMENTED.contains(key)
-                      ? key + " is not implemented: it must be null, was " + entry.getValue()
-                      : "the key '"
-                          + key
-                          + "' is not known, and it holds "
-                          + entry.getValue()
-                          + "; unknown keys may only be null, false or empty");
-            });
-  }
-
-  private static boolean isNothing(JsonNode value) {
-    return value.isNull()
-        || (value.isBoolean() && !value.booleanValue())
-        || (value.isContainerNode() && value.isEmpty())
-        || (value.isTextual() && value.textValue().isEmpty());
+    keys.refuseOthers(KNOWN, UNIMPLEMENTED);
   }
 }

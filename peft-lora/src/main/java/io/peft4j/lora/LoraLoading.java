@@ -5,19 +5,19 @@ import ai.djl.ndarray.types.Shape;
 import io.peft4j.AdapterStateException;
 import io.peft4j.spi.AdapterBuilder;
 import io.peft4j.spi.AttachContext;
+import io.peft4j.spi.SavedModules;
+import io.peft4j.spi.SavedTensors;
 import io.peft4j.state.PeftDirectory;
 import io.peft4j.target.LayerSpec;
 import io.peft4j.target.MatchProblem;
 import io.peft4j.target.Matches;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.target.TargetMatcher;
-import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,19 +26,14 @@ import org.jspecify.annotations.Nullable;
  * lacks becomes a note.
  */
 final class LoraLoading {
-  private static final int SHOWN = 6;
-
   private final AttachContext context;
   private final AdapterBuilder adapter;
   private final LoraConfig config;
   private final ModelLayout layout;
   private final LoraAssembly assembly;
 
-  /** State keys without their prefix, each removed when it has found its place. */
-  private final Map<String, NDArray> left = new TreeMap<>();
-
+  private final SavedTensors tensors;
   private final Set<String> adaptedBiases = new HashSet<>();
-  private final List<String> problems = new ArrayList<>();
 
   LoraLoading(AttachContext context, AdapterBuilder adapter) {
     this.context = context;
@@ -46,6 +41,7 @@ final class LoraLoading {
     layout = context.layout();
     config = asSaved(context.config(LoraConfig.class));
     assembly = new LoraAssembly(context, adapter, config);
+    tensors = new SavedTensors(context, PeftDirectory.PREFIX);
   }
 
   /** An adapter that began with a part of the base is saved as plain LoRA of twice the rank. */
@@ -65,17 +61,6 @@ final class LoraLoading {
   }
 
   void run() {
-    context
-        .saved()
-        .orElseThrow()
-        .forEach(
-            (key, array) -> {
-              if (key.startsWith(PeftDirectory.PREFIX)) {
-                left.put(key.substring(PeftDirectory.PREFIX.length()), array);
-              } else {
-                problems.add(key + " does not begin with " + PeftDirectory.PREFIX);
-              }
-            });
     Matches matches = TargetMatcher.match(layout, LoraTargets.selection(config, layout));
     matches.problems().stream().map(MatchProblem::message).forEach(adapter::note);
     Map<String, String> reasons = new LinkedHashMap<>();
@@ -86,53 +71,33 @@ final class LoraLoading {
       lowRank(layer, reasons.get(layer.path()));
     }
     tokens();
-    Map<String, String> heads = new LinkedHashMap<>();
-    for (String module : matches.modulesToSave()) {
-      layout.parameterNames().stream()
-          .filter(name -> name.startsWith(module + "."))
-          .forEach(name -> heads.put(name, module));
-    }
-    copies(heads);
-    left.keySet().forEach(key -> problems.add("no place for " + key));
-    if (!problems.isEmpty()) {
-      int shown = Math.min(SHOWN, problems.size());
-      throw new AdapterStateException(
-          "the adapter does not fit this "
-              + layout.modelType()
-              + " model: "
-              + String.join("; ", problems.subList(0, shown))
-              + (problems.size() > shown ? "; and " + (problems.size() - shown) + " more" : ""));
-    }
+    copies(SavedModules.parameters(context, matches.modulesToSave()));
+    tensors.finish();
     assembly.finish(config);
   }
 
   private @Nullable NDArray take(String key, Shape shape) {
-    NDArray array = left.remove(key);
-    if (array != null && !array.getShape().equals(shape)) {
-      problems.add(key + " has shape " + array.getShape() + " where " + shape + " is needed");
-      return null;
-    }
-    return array == null ? null : assembly.own(array);
+    return tensors.take(key, shape);
   }
 
   private void lowRank(LayerSpec layer, @Nullable String reason) {
     String keyA = strip(LoraAssembly.keyA(layer));
     String keyB = strip(LoraAssembly.keyB(layer));
-    NDArray firstA = left.get(keyA);
-    NDArray firstB = left.get(keyB);
+    NDArray firstA = tensors.peek(keyA);
+    NDArray firstB = tensors.peek(keyB);
     if (firstA == null || firstB == null) {
       if (reason != null || firstA != null || firstB != null) {
-        problems.add("missing " + (firstA == null ? keyA : keyB));
-        left.remove(keyA);
-        left.remove(keyB);
+        tensors.problem("missing " + (firstA == null ? keyA : keyB));
+        tensors.drop(keyA);
+        tensors.drop(keyB);
       }
       return;
     }
     long rank = firstA.getShape().dimension() == 0 ? 0 : firstA.getShape().get(0);
     if (rank < 1) {
-      problems.add(keyA + " has shape " + firstA.getShape() + ", which holds no rank");
-      left.remove(keyA);
-      left.remove(keyB);
+      tensors.problem(keyA + " has shape " + firstA.getShape() + ", which holds no rank");
+      tensors.drop(keyA);
+      tensors.drop(keyB);
       return;
     }
     NDArray a = take(keyA, FactorShapes.a(layer, rank));
@@ -144,16 +109,16 @@ final class LoraLoading {
       return;
     }
     if (config.loraBias() != (bias != null)) {
-      problems.add(
+      tensors.problem(
           (config.loraBias() ? "missing " : "lora_bias is false, but there is ")
               + layer.path()
               + ".lora_B.bias");
     }
     if (rank != config.rank(layer.path())) {
-      problems.add(keyA + " has rank " + rank + " where r is " + config.rank(layer.path()));
+      tensors.problem(keyA + " has rank " + rank + " where r is " + config.rank(layer.path()));
     }
     if (config.useDora() != (magnitude != null)) {
-      problems.add(
+      tensors.problem(
           (config.useDora() ? "missing " : "use_dora is false, but there is ")
               + layer.path()
               + ".lora_magnitude_vector");
@@ -201,11 +166,11 @@ final class LoraLoading {
           String key = layer.path() + ".token_adapter.trainable_tokens_delta";
           NDArray delta = take(key, new Shape(tokens.size(), layer.weight().get(1)));
           if (delta == null) {
-            problems.add("missing " + key);
+            tensors.problem("missing " + key);
             return;
           }
           if (tokens.stream().anyMatch(token -> token >= layer.weight().get(0))) {
-            problems.add(
+            tensors.problem(
                 "trainable_token_indices "
                     + tokens
                     + " go beyond the "
@@ -231,7 +196,7 @@ final class LoraLoading {
       }
       boolean adapted = adaptedBiases.contains(name);
       String key = adapted ? name.substring(0, name.length() - 4) + "base_layer.bias" : name;
-      if (left.containsKey(key)) {
+      if (tensors.peek(key) != null) {
         NDArray values = take(key, shape);
         if (values != null && (module != null || trains(name, adapted))) {
           assembly.copy(name, key, values, module == null);
@@ -239,7 +204,7 @@ final class LoraLoading {
           keep(name, key, values);
         }
       } else if (module != null || trainsBias(name, adapted)) {
-        problems.add("missing " + key);
+        tensors.problem("missing " + key);
       }
       savedBaseWeight(name, shape);
     }
@@ -254,7 +219,7 @@ final class LoraLoading {
   private void again(String name, String module, Shape shape) {
     String rest = name.substring(module.length());
     String copies = module + ".modules_to_save";
-    for (String key : List.copyOf(left.keySet())) {
+    for (String key : tensors.keys()) {
       // Inside a head of several layers PEFT leaves the adapter's name in the key.
       if (key.startsWith(copies)
           && key.endsWith(rest)

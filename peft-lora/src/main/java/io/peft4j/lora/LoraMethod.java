@@ -5,6 +5,7 @@ import io.peft4j.PeftConfig;
 import io.peft4j.spi.AdapterBuilder;
 import io.peft4j.spi.AttachContext;
 import io.peft4j.spi.PeftMethod;
+import java.util.Set;
 
 /** LoRA as a method: attaches {@link LoraConfig}s. Found by {@link java.util.ServiceLoader}. */
 public final class LoraMethod implements PeftMethod {
@@ -27,6 +28,16 @@ public final class LoraMethod implements PeftMethod {
   @Override
   public PeftConfig readConfig(ObjectNode json) {
     return LoraConfig.fromJson(json);
+  }
+
+  @Override
+  public Set<String> settings() {
+    return LoraSettings.all();
+  }
+
+  @Override
+  public PeftConfig readSettings(ObjectNode settings) {
+    return readConfig(LoraSettings.config(settings));
   }
 
   @Override

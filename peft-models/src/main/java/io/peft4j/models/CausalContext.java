@@ -43,13 +43,20 @@ public final class CausalContext {
     if (cache != null) {
       cache.begin(inputs.length());
     }
+    PackedSequences sequences = inputs.sequences();
     // Made now: what a layer makes goes with the layer's scope.
     for (int window : windows) {
       if (needed(window)) {
         masks.computeIfAbsent(
             limit(window),
             w ->
-                Attention.causalMask(inputs.manager(), inputs.padding(), past, inputs.length(), w));
+                Attention.causalMask(
+                    inputs.manager(),
+                    inputs.padding(),
+                    sequences == null ? null : sequences.numbers(),
+                    past,
+                    inputs.length(),
+                    w));
       }
     }
   }
@@ -61,6 +68,15 @@ public final class CausalContext {
    */
   public NDArray positions() {
     return positions;
+  }
+
+  /**
+   * What rows are packed from, for attention that goes over each sequence by itself.
+   *
+   * @return the sequences; null if a row is one
+   */
+  public @Nullable PackedSequences sequences() {
+    return inputs.sequences();
   }
 
   /**
@@ -98,7 +114,9 @@ public final class CausalContext {
    */
   private boolean needed(int window) {
     boolean single = cache != null && inputs.length() == 1;
-    return inputs.padding() != null || (!single && (limit(window) > 0 || past > 0));
+    return inputs.padding() != null
+        || inputs.sequences() != null
+        || (!single && (limit(window) > 0 || past > 0));
   }
 
   /** A window that nothing exceeds makes the same mask as none. */

@@ -8,6 +8,8 @@ import io.peft4j.nn.PassSource;
 import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Scopes;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -33,6 +35,10 @@ public final class CausalDecoder implements TokenDecoder {
   private final DecoderPasses passes;
   private final DecoderRows rows;
   private final int copies;
+
+  /** What each place has read, padding included; kept only for models that may have to again. */
+  private final @Nullable List<long[]> texts;
+
   private boolean copied;
   private boolean closed;
   private @Nullable NDArray logits;
@@ -43,6 +49,7 @@ public final class CausalDecoder implements TokenDecoder {
     this.copies = copies;
     rows = passes.rows();
     copied = copies == 1;
+    texts = passes.textLength().switchesAfter() < Integer.MAX_VALUE ? new ArrayList<>() : null;
   }
 
   /**
@@ -101,7 +108,8 @@ public final class CausalDecoder implements TokenDecoder {
         DecoderPasses.open(source, pads, copies, (long) longest + Math.min(room, FIRST_ROOM));
     CausalDecoder decoder = new CausalDecoder(passes, copies);
     try {
-      decoder.read(prompts, longest, Math.max(1, passTokens / prompts.size()));
+      int chunk = passes.textLength().inOnePass() ? longest : passTokens / prompts.size();
+      decoder.read(prompts, longest, Math.max(1, chunk));
       return decoder;
     } catch (RuntimeException | Error e) {
       decoder.close();
@@ -192,8 +200,18 @@ public final class CausalDecoder implements TokenDecoder {
             ids[place * length + i] = tokens[begin + i - pad];
           }
         }
+        if (texts != null) {
+          keep(texts, ids, length);
+        }
         compute(once == null ? passes.pass() : once, ids, batch);
       }
+    }
+  }
+
+  /** The tokens of each place of a pass that reads all of a text. */
+  private static void keep(List<long[]> texts, long[] ids, int length) {
+    for (int begin = 0; begin < ids.length; begin += length) {
+      texts.add(Arrays.copyOfRange(ids, begin, begin + length));
     }
   }
 
@@ -230,7 +248,25 @@ public final class CausalDecoder implements TokenDecoder {
     for (int place = 0; place < ids.length; place++) {
       ids[place] = tokens[rows.sequenceAt(place)];
     }
-    compute(passes.pass(), ids, ids.length);
+    compute(passes.pass(), texts == null ? ids : grown(texts, ids), ids.length);
+  }
+
+  /** The tokens to compute: the new ones, or all again if the texts are too long for the cache. */
+  private long[] grown(List<long[]> texts, long[] ids) {
+    int length = texts.get(0).length + 1;
+    long[] all = new long[ids.length * length];
+    for (int place = 0; place < ids.length; place++) {
+      long[] text = Arrays.copyOf(texts.get(place), length);
+      text[length - 1] = ids[place];
+      texts.set(place, text);
+      System.arraycopy(text, 0, all, place * length, length);
+    }
+    // As transformers counts: with the padding of the longest prompt, which has none.
+    if (length - 1 != passes.textLength().switchesAfter()) {
+      return ids;
+    }
+    passes.cache().clear();
+    return all;
   }
 
   private void copyPrompts() {
@@ -239,7 +275,7 @@ public final class CausalDecoder implements TokenDecoder {
       for (int place = 0; place < from.length; place++) {
         from[place] = place / copies;
       }
-      passes.cache().reorder(from);
+      reorderAll(from);
       copied = true;
     }
   }
@@ -265,7 +301,18 @@ public final class CausalDecoder implements TokenDecoder {
       moved |= places[place] != place;
     }
     if (moved && copied) {
-      passes.cache().reorder(places);
+      reorderAll(places);
+    }
+  }
+
+  private void reorderAll(long[] places) {
+    passes.cache().reorder(places);
+    if (texts != null) {
+      List<long[]> before = List.copyOf(texts);
+      texts.clear();
+      for (long place : places) {
+        texts.add(before.get(Math.toIntExact(place)));
+      }
     }
   }
 

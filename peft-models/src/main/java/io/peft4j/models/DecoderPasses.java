@@ -129,6 +129,10 @@ final class DecoderPasses implements AutoCloseable {
     return lease.pass();
   }
 
+  Network.TextLength textLength() {
+    return model.network().textLength();
+  }
+
   DecoderRows rows() {
     return rows;
   }

@@ -104,6 +104,11 @@ public final class KeyValueCache implements AutoCloseable {
     }
   }
 
+  /** Forgets all tokens; the room stays. */
+  void clear() {
+    length = 0;
+  }
+
   /** Counts the tokens whose keys and values all layers have written. */
   void end(long tokens) {
     length += tokens;

@@ -11,22 +11,28 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The inputs of one pass, checked: {@code input_ids}, {@code attention_mask} (1 for tokens, 0 for
- * padding on any side; optional), {@code token_type_ids} (optional) and {@code position_ids}
- * (optional, for decoders), each [batch, length]. They are told apart by their names if they have
- * names, else by their order.
+ * padding on any side; optional), {@code token_type_ids} (optional), {@code position_ids} and
+ * {@code sequence_ids} (optional, for decoders), each [batch, length]. They are told apart by their
+ * names if they have names, else by their order.
+ *
+ * <p>Rows may be packed: then {@code sequence_ids} number the sequences of each row, a token sees
+ * only tokens of its own sequence, and positions, unless given, count from 0 in each. Any numbers
+ * will do, for padding too, which is a sequence of its own that nothing else sees. A row may be
+ * longer than the model's context if none of its sequences is.
  *
  * <p>A pass that goes on from a cache has the tokens after those in the cache, and a padding mask
  * for both.
  */
 public final class ModelInputs {
   private static final List<String> NAMES =
-      List.of("input_ids", "attention_mask", "token_type_ids", "position_ids");
+      List.of("input_ids", "attention_mask", "token_type_ids", "position_ids", "sequence_ids");
 
   private final NDArray ids;
   private final long[] idValues;
   private final @Nullable NDArray padding;
   private final @Nullable NDArray types;
   private final @Nullable NDArray positions;
+  private final @Nullable PackedSequences sequences;
   private final @Nullable KeyValueCache cache;
   private final boolean lastOnly;
 
@@ -36,6 +42,7 @@ public final class ModelInputs {
       @Nullable NDArray padding,
       @Nullable NDArray types,
       @Nullable NDArray positions,
+      @Nullable PackedSequences sequences,
       @Nullable KeyValueCache cache,
       boolean lastOnly) {
     this.ids = ids;
@@ -43,6 +50,7 @@ public final class ModelInputs {
     this.padding = padding;
     this.types = types;
     this.positions = positions;
+    this.sequences = sequences;
     this.cache = cache;
     this.lastOnly = lastOnly;
   }
@@ -75,7 +83,7 @@ public final class ModelInputs {
       NDArray positions,
       KeyValueCache cache,
       boolean lastOnly) {
-    return new ModelInputs(ids, ids.toLongArray(), padding, null, positions, cache, lastOnly);
+    return new ModelInputs(ids, ids.toLongArray(), padding, null, positions, null, cache, lastOnly);
   }
 
   /**
@@ -101,12 +109,16 @@ public final class ModelInputs {
           "input_ids must be [batch, length] with at least one row and one token; given was "
               + shape);
     }
-    if (shape.get(1) > limits.longest()) {
+    PackedSequences sequences = found[4] == null ? null : sequences(found[4], shape, limits);
+    long longest = sequences == null ? shape.get(1) : sequences.longest();
+    if (longest > limits.longest()) {
       throw new InvalidInputException(
           "the model takes at most "
               + limits.longest()
-              + " tokens in a row; given were "
-              + shape.get(1));
+              + " tokens in a "
+              + (sequences == null ? "row" : "sequence")
+              + "; given were "
+              + longest);
     }
     NDArray ids = integers(NAMES.get(0), given);
     long[] idValues = values(NAMES.get(0), ids, limits.vocabulary());
@@ -128,8 +140,19 @@ public final class ModelInputs {
       checkShape(NAMES.get(3), found[3], shape);
       positions = integers(NAMES.get(3), found[3]);
       values(NAMES.get(3), positions, limits.positions());
+    } else if (sequences != null) {
+      positions = Ops.engineOwned(ids.getManager().create(sequences.positions(), shape));
     }
-    return new ModelInputs(ids, idValues, padding, types, positions, null, false);
+    return new ModelInputs(ids, idValues, padding, types, positions, sequences, null, false);
+  }
+
+  private static PackedSequences sequences(NDArray given, Shape shape, Network.InputLimits limits) {
+    if (limits.positions() == 0) {
+      throw new InvalidInputException("the model takes no sequence_ids; only decoders do");
+    }
+    checkShape(NAMES.get(4), given, shape);
+    return new PackedSequences(
+        integers(NAMES.get(4), given), (int) shape.get(0), (int) shape.get(1));
   }
 
   private static @Nullable NDArray[] sort(NDList inputs) {
@@ -261,11 +284,20 @@ public final class ModelInputs {
   /**
    * The positions.
    *
-   * @return int64 [batch, length]; null if none were given, which means that they count from 0 at
-   *     the first token or padding of a row
+   * @return int64 [batch, length], those of packed rows too; null if none were given, which means
+   *     that they count from 0 at the first token or padding of a row
    */
   public @Nullable NDArray positions() {
     return positions;
+  }
+
+  /**
+   * What rows are packed from.
+   *
+   * @return the sequences; null if a row is one
+   */
+  public @Nullable PackedSequences sequences() {
+    return sequences;
   }
 
   /**

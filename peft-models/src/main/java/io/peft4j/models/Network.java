@@ -60,6 +60,24 @@ public interface Network {
   }
 
   /**
+   * Whether what a model makes of a token depends on how long the whole text is.
+   *
+   * @return what a loop over a cache must heed
+   */
+  default TextLength textLength() {
+    return new TextLength(false, Integer.MAX_VALUE);
+  }
+
+  /**
+   * How the length of a text matters.
+   *
+   * @param inOnePass whether a text must be read in one pass
+   * @param switchesAfter the length beyond which all tokens before are computed in another way, so
+   *     that a text that grows beyond it must be read again
+   */
+  record TextLength(boolean inOnePass, int switchesAfter) {}
+
+  /**
    * What inputs must satisfy.
    *
    * @param vocabulary number of token ids

@@ -48,8 +48,9 @@ public final class TextScores {
     DecoderPasses.checkLength(limits, "text", tokens.length);
     try (DecoderPasses passes = DecoderPasses.open(source, new int[1], 1, tokens.length)) {
       float[] scores = new float[tokens.length - 1];
-      for (int begin = 0; begin < scores.length; begin += piece) {
-        int end = Math.min(begin + piece, scores.length);
+      int most = passes.textLength().inOnePass() ? scores.length : piece;
+      for (int begin = 0; begin < scores.length; begin += most) {
+        int end = Math.min(begin + most, scores.length);
         long[] next = Arrays.copyOfRange(tokens, begin + 1, end + 1);
         float[] part =
             passes.forward(

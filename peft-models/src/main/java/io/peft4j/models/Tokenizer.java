@@ -12,9 +12,11 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.MalformedFileException;
+import io.peft4j.TextEncoder;
 import io.peft4j.models.chat.ChatTemplate;
 import io.peft4j.models.gguf.GgufFile;
 import io.peft4j.models.gguf.GgufTokenizer;
+import io.peft4j.models.jinja.JinjaTemplate;
 import io.peft4j.state.Json;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -39,7 +41,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Safe for use by several threads. The caller closes it.
  */
-public final class Tokenizer implements AutoCloseable {
+public final class Tokenizer implements TextEncoder, AutoCloseable {
   private static final Map<String, String> OPTIONS =
       Map.of("truncation", "false", "padding", "false", "addSpecialTokens", "true");
 
@@ -48,14 +50,17 @@ public final class Tokenizer implements AutoCloseable {
   private final boolean padLeft;
   private final boolean cutLeft;
   private final Optional<ChatTemplate> chatTemplate;
+  private final Optional<String> endToken;
 
   private Tokenizer(
       HuggingFaceTokenizer rules,
       long padding,
       boolean padLeft,
       boolean cutLeft,
-      Optional<ChatTemplate> chatTemplate) {
+      Optional<ChatTemplate> chatTemplate,
+      Optional<String> endToken) {
     this.chatTemplate = chatTemplate;
+    this.endToken = endToken;
     this.rules = rules;
     this.padding = padding;
     this.padLeft = padLeft;
@@ -145,14 +150,21 @@ public final class Tokenizer implements AutoCloseable {
     } catch (IOException | RuntimeException e) {
       throw new MalformedFileException(origin + ": is not a tokenizer: " + e.getMessage(), e);
     }
-    JsonNode given = settings.path("pad_token");
-    String token = given.isObject() ? given.path("content").textValue() : given.textValue();
+    String token = content(settings, "pad_token");
     return new Tokenizer(
         rules,
         padding(rules, token, declared),
         isLeft(settings, "padding_side"),
         isLeft(settings, "truncation_side"),
-        template);
+        template,
+        Optional.ofNullable(content(settings, "eos_token"))
+            .or(() -> template.map(chat -> chat.specialTokens().get("eos_token"))));
+  }
+
+  /** A special token, given as a string or as an object. */
+  private static @Nullable String content(ObjectNode settings, String key) {
+    JsonNode given = settings.path(key);
+    return given.isObject() ? given.path("content").textValue() : given.textValue();
   }
 
   private static boolean isLeft(ObjectNode settings, String key) {
@@ -324,11 +336,40 @@ public final class Tokenizer implements AutoCloseable {
     return rules.decode(ids, skipSpecialTokens);
   }
 
-  /**
-   * The token that fills up rows.
-   *
-   * @return its id
-   */
+  @Override
+  public long[] encode(String text) {
+    return ids(text, true);
+  }
+
+  @Override
+  public long[] encode(Conversation conversation, boolean generationPrompt) {
+    return ids(ChatMarks.render(template(), conversation, generationPrompt).text(), false);
+  }
+
+  @Override
+  public Marked encodeMarked(Conversation conversation) {
+    JinjaTemplate.Rendered rendered = ChatMarks.render(template(), conversation, false);
+    Encoding encoding = rules.encode(rendered.text(), false, false);
+    List<int[]> marks =
+        rendered.marks().isEmpty()
+            ? ChatMarks.turnByTurn(template(), conversation, rendered.text())
+            : rendered.marks();
+    return new Marked(encoding.getIds(), ChatMarks.tokens(encoding, rendered.text(), marks));
+  }
+
+  private ChatTemplate template() {
+    return chatTemplate.orElseThrow(
+        () ->
+            new InvalidInputException(
+                "the tokenizer has no chat template, which conversations need"));
+  }
+
+  @Override
+  public Optional<String> endToken() {
+    return endToken;
+  }
+
+  @Override
   public long paddingId() {
     return padding;
   }

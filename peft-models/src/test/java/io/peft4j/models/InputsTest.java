@@ -166,7 +166,7 @@ class InputsTest {
     assertRefused(bert, "[batch, length]", manager.create(new long[] {5, 6}));
     assertRefused(bert, "[batch, length]", manager.create(new Shape(1, 0), DataType.INT64));
     assertRefused(bert, "int64 or int32", ids.toType(DataType.FLOAT32, true));
-    assertRefused(bert, "5 arrays", ids, ids, ids, ids, ids);
+    assertRefused(bert, "6 arrays", ids, ids, ids, ids, ids, ids);
     assertRefused(bert, "no position_ids", ids, ids(1, 1), ids(0, 0), ids(0, 1));
     assertRefused(
         llama,

@@ -37,7 +37,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class PassTest {
 
   /** Copies of parameters that record gradients, in the place of the base's. */
-  private record Copies(Map<Integer, NDArray> copies) implements Acting {
+  record Copies(Map<Integer, NDArray> copies) implements Acting {
     static Copies of(PretrainedModel model, NDManager manager, String... names) {
       Map<Integer, NDArray> copies = new HashMap<>();
       try (WeightSnapshot weights = model.weights().lease()) {

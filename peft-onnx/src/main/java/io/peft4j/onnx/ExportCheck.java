@@ -176,8 +176,12 @@ final class ExportCheck {
         TokenBatch next = batch.part(token, token + 1);
         decoder.step(next.ids());
         OrtSession.Result before = result;
+        boolean again = token == model.network().textLength().switchesAfter();
         try (before) {
-          result = session.run(next, session.past(before), adapters);
+          result =
+              again
+                  ? session.run(batch.part(0, token + 1), null, adapters)
+                  : session.run(next, session.past(before), adapters);
         }
       }
     } finally {

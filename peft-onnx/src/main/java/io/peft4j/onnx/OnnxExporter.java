@@ -8,6 +8,7 @@ import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.PeftException;
 import io.peft4j.PeftModel;
+import io.peft4j.models.Network;
 import io.peft4j.models.PretrainedModel;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
@@ -52,6 +53,8 @@ public final class OnnxExporter {
   public static final String MODEL = "model.onnx";
 
   static final String CONTEXT = "peft4j.context";
+  static final String IN_ONE_PASS = "peft4j.in_one_pass";
+  static final String SWITCHES_AFTER = "peft4j.switches_after";
   static final String ADAPTER_LAYERS = "peft4j.adapter_layers";
   private static final int HASHED = 1 << 20;
 
@@ -233,6 +236,9 @@ public final class OnnxExporter {
       layers.putArray(layer.path()).add(layer.inFeatures()).add(layer.outFeatures());
     }
     metadata.put(ADAPTER_LAYERS, layers.toString());
+    Network.TextLength length = model.network().textLength();
+    metadata.put(IN_ONE_PASS, String.valueOf(length.inOnePass()));
+    metadata.put(SWITCHES_AFTER, String.valueOf(length.switchesAfter()));
     metadata.put(CONTEXT, String.valueOf(model.network().limits().longest()));
     return metadata;
   }

@@ -4,6 +4,7 @@ import ai.onnxruntime.OnnxTensor;
 import ai.onnxruntime.OrtSession;
 import io.peft4j.AdapterStateException;
 import io.peft4j.models.InvalidInputException;
+import io.peft4j.models.Network;
 import io.peft4j.models.TokenDecoder;
 import java.nio.FloatBuffer;
 import java.util.Arrays;
@@ -21,24 +22,30 @@ final class OrtDecoder implements TokenDecoder {
   private final int copies;
   private final int context;
   private final int rows;
-  private long[] mask;
+  private final Network.TextLength textLength;
+
+  /** All tokens, for models that may have to read them again. */
+  private long[] ids = {};
+
+  private long[] mask = {};
   private float[] logits = {};
   private OrtSession.@Nullable Result result;
   private Map<String, OnnxTensor> past = Map.of();
   private boolean ownsPast;
   private boolean closed;
 
-  private OrtDecoder(OrtRun run, int rows, int copies, int context) {
+  private OrtDecoder(OrtRun run, int rows, int copies, int context, Network.TextLength textLength) {
     this.run = run;
     this.rows = rows;
     this.copies = copies;
     this.context = context;
-    mask = new long[0];
+    this.textLength = textLength;
   }
 
   /** Begins; the decoder closes the run, also if this fails. */
-  static OrtDecoder start(OrtRun run, List<long[]> prompts, int copies, int context) {
-    OrtDecoder decoder = new OrtDecoder(run, prompts.size() * copies, copies, context);
+  static OrtDecoder start(
+      OrtRun run, List<long[]> prompts, int copies, int context, Network.TextLength textLength) {
+    OrtDecoder decoder = new OrtDecoder(run, prompts.size() * copies, copies, context, textLength);
     try {
       decoder.read(prompts);
       return decoder;
@@ -60,7 +67,7 @@ final class OrtDecoder implements TokenDecoder {
     if (rows == 0) {
       throw new InvalidInputException("at least one prompt and one copy of it are needed");
     }
-    long[] ids = new long[rows * longest];
+    ids = new long[rows * longest];
     long[] counted = new long[ids.length];
     for (int row = 0; row < rows; row++) {
       long[] prompt = prompts.get(row / copies);
@@ -70,8 +77,9 @@ final class OrtDecoder implements TokenDecoder {
     }
     mask = counted;
     TokenBatch whole = TokenBatch.of(rows, ids, counted);
-    for (int begin = 0; begin < longest; begin += RUN_TOKENS) {
-      compute(whole.part(begin, Math.min(longest, begin + RUN_TOKENS)));
+    int step = textLength.inOnePass() ? longest : RUN_TOKENS;
+    for (int begin = 0; begin < longest; begin += step) {
+      compute(whole.part(begin, Math.min(longest, begin + step)));
     }
   }
 
@@ -160,22 +168,31 @@ final class OrtDecoder implements TokenDecoder {
     }
     int width = mask.length / rows;
     long[] longer = new long[mask.length + rows];
+    long[] all = new long[longer.length];
     long fewest = Long.MAX_VALUE;
     for (int row = 0; row < rows; row++) {
       System.arraycopy(mask, row * width, longer, row * (width + 1), width);
       longer[row * (width + 1) + width] = 1;
+      System.arraycopy(ids, row * width, all, row * (width + 1), width);
+      all[row * (width + 1) + width] = tokens[row];
       fewest = Math.min(fewest, Arrays.stream(mask, row * width, (row + 1) * width).sum());
     }
     if (fewest >= context) {
       throw new InvalidInputException(
           "the model's context is full: it holds " + context + " tokens");
     }
-    TokenBatch batch = TokenBatch.of(rows, tokens, longer);
-    for (int i = 0; i < rows; i++) {
+    // What lies in the cache is good no more: all is read again, as transformers does.
+    boolean again = width == textLength.switchesAfter();
+    if (again) {
+      closePast();
+    }
+    TokenBatch batch = TokenBatch.of(rows, again ? all : tokens, longer);
+    for (int i = 0; i < batch.positions().length; i++) {
       // Sequences that have ended are computed on with the others, perhaps past the context.
       batch.positions()[i] = Math.min(batch.positions()[i], context - 1L);
     }
     mask = longer;
+    ids = all;
     compute(batch);
   }
 
@@ -195,6 +212,11 @@ final class OrtDecoder implements TokenDecoder {
     }
     if (!moved) {
       return;
+    }
+    long[] moving = ids.clone();
+    int width = ids.length / rows;
+    for (int row = 0; row < rows; row++) {
+      System.arraycopy(moving, from[row] * width, ids, row * width, width);
     }
     Map<String, OnnxTensor> next = new HashMap<>();
     past.forEach((name, tensor) -> next.put(name, reordered(tensor, from)));

@@ -3,6 +3,7 @@ package io.peft4j.onnx;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
+import io.peft4j.models.Network;
 import io.peft4j.models.Tokenizer;
 import io.peft4j.state.Json;
 import java.nio.file.Files;
@@ -188,11 +189,24 @@ public final class OrtPeftModel implements AutoCloseable {
     return new OrtView(this, null);
   }
 
+  /** How the length of a text matters, as the exporter says. */
+  Network.TextLength textLength() {
+    return new Network.TextLength(
+        Boolean.parseBoolean(metadata.get(OnnxExporter.IN_ONE_PASS)),
+        number(OnnxExporter.SWITCHES_AFTER));
+  }
+
+  /** A number of the metadata; without one, more than there can be. */
+  private int number(String key) {
+    String told = metadata.getOrDefault(key, "");
+    return told.matches("\\d{1,9}") ? Integer.parseInt(told) : Integer.MAX_VALUE;
+  }
+
   /** The most tokens in a row: as the exporter says, else as the configuration does. */
   private int longest() {
-    String told = metadata.getOrDefault(OnnxExporter.CONTEXT, "");
-    if (told.matches("\\d{1,9}")) {
-      return Integer.parseInt(told);
+    int told = number(OnnxExporter.CONTEXT);
+    if (told < Integer.MAX_VALUE) {
+      return told;
     }
     boolean counted = config.path("model_type").asText("").equals("roberta");
     int unused = counted ? config.path("pad_token_id").asInt(1) + 1 : 0;

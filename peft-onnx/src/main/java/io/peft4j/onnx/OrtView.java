@@ -236,6 +236,6 @@ public final class OrtView implements TextEngine {
       throw new InvalidInputException(
           "the graph has no cache of keys and values, and so generates no text");
     }
-    return OrtDecoder.start(model.begin(adapter), prompts, copies, context());
+    return OrtDecoder.start(model.begin(adapter), prompts, copies, context(), model.textLength());
   }
 }

@@ -128,7 +128,7 @@ public final class AdamW implements Optimizer {
           NDArray value = keep(parameter.array().stopGradient(), manager);
           Slot slot = new Slot(parameter.array(), value);
           members.add(slot);
-          slots.put(key(parameter), slot);
+          slots.put(Parameters.key(parameter), slot);
         }
         this.groups.add(new Group(group.learningRateFactor(), group.weightDecay(), members));
       }
@@ -142,7 +142,7 @@ public final class AdamW implements Optimizer {
     }
     Map<String, NDArray> seen = new LinkedHashMap<>();
     for (TrainableParameter parameter : parameters) {
-      String key = key(parameter);
+      String key = Parameters.key(parameter);
       if (parameter.array().getDataType() != DataType.FLOAT32) {
         throw new InvalidConfigException(
             key + " is " + parameter.array().getDataType() + ": only float32 is trained");
@@ -155,12 +155,6 @@ public final class AdamW implements Optimizer {
         throw new InvalidConfigException(key + " is given twice");
       }
     }
-  }
-
-  private static String key(TrainableParameter parameter) {
-    return parameter.adapter().isEmpty()
-        ? parameter.name()
-        : parameter.adapter() + "." + parameter.name();
   }
 
   @Override

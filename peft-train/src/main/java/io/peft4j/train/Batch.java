@@ -13,6 +13,7 @@ public final class Batch implements AutoCloseable {
   private final NDList inputs;
   private final NDList labels;
   private final long tokens;
+  private final String origin;
 
   /**
    * A batch that counts no tokens.
@@ -34,10 +35,24 @@ public final class Batch implements AutoCloseable {
    * @param tokens how many tokens it has, padding not counted; 0 if that means nothing
    */
   public Batch(NDManager manager, NDList inputs, NDList labels, long tokens) {
+    this(manager, inputs, labels, tokens, "");
+  }
+
+  /**
+   * A batch that says where it comes from.
+   *
+   * @param manager the manager of the arrays, of this batch only; closed with it
+   * @param inputs the model's inputs, the first dimension of each the rows; at least one
+   * @param labels what the loss takes
+   * @param tokens how many tokens it has, padding not counted; 0 if that means nothing
+   * @param origin what error messages call its data, for example a file and its lines
+   */
+  public Batch(NDManager manager, NDList inputs, NDList labels, long tokens, String origin) {
     this.manager = manager;
     this.inputs = inputs;
     this.labels = labels;
     this.tokens = tokens;
+    this.origin = origin;
   }
 
   /**
@@ -75,6 +90,15 @@ public final class Batch implements AutoCloseable {
    */
   public long tokens() {
     return tokens;
+  }
+
+  /**
+   * Where its data come from.
+   *
+   * @return text for error messages; empty if it does not say
+   */
+  public String origin() {
+    return origin;
   }
 
   @Override

@@ -14,12 +14,39 @@ import java.util.function.Supplier;
 @FunctionalInterface
 public interface BatchSource {
   /**
-   * The batches of an epoch, each made when it is asked for.
+   * The batches of an epoch, each made when it is taken. An iterator that is {@link AutoCloseable},
+   * because it has files open, is closed by the trainer, which need not take all of its batches.
    *
    * @param epoch from 0
    * @return the batches; whoever takes one closes it
    */
   Iterator<Batch> epoch(int epoch);
+
+  /**
+   * The batches of an epoch but for the first ones, with which a run that was interrupted goes on.
+   *
+   * @param epoch from 0
+   * @param skip how many batches to leave out, from 0
+   * @return the rest; whoever takes a batch closes it. By default the first are made and closed: a
+   *     source that can leave them unmade does so here
+   */
+  default Iterator<Batch> epoch(int epoch, int skip) {
+    Iterator<Batch> batches = epoch(epoch);
+    for (int i = 0; i < skip && batches.hasNext(); i++) {
+      batches.next().close();
+    }
+    return batches;
+  }
+
+  /**
+   * What decides which batches there are: a run is taken up again only with a source that says the
+   * same.
+   *
+   * @return short text, for example files, sizes and seed; by default the source's kind only
+   */
+  default String description() {
+    return "batches";
+  }
 
   /**
    * How many batches an epoch has.
@@ -41,7 +68,17 @@ public interface BatchSource {
     return new BatchSource() {
       @Override
       public Iterator<Batch> epoch(int epoch) {
-        return all.stream().map(Supplier::get).iterator();
+        return epoch(epoch, 0);
+      }
+
+      @Override
+      public Iterator<Batch> epoch(int epoch, int skip) {
+        return Shuffles.each(all, skip, Supplier::get);
+      }
+
+      @Override
+      public String description() {
+        return all.size() + " batches";
       }
 
       @Override
@@ -80,8 +117,18 @@ public interface BatchSource {
     return new BatchSource() {
       @Override
       public Iterator<Batch> epoch(int epoch) {
+        return epoch(epoch, 0);
+      }
+
+      @Override
+      public Iterator<Batch> epoch(int epoch, int skip) {
         List<Integer> order = Shuffles.shuffled(rows, Shuffles.random(seed, epoch));
-        return Shuffles.cut(order, batchSize).stream().map(batch).iterator();
+        return Shuffles.each(Shuffles.cut(order, batchSize), skip, batch);
+      }
+
+      @Override
+      public String description() {
+        return rows + " rows in batches of " + batchSize + " shuffled with seed " + seed;
       }
 
       @Override

@@ -92,13 +92,23 @@ public final class ClassificationBatches implements BatchSource {
 
   @Override
   public Iterator<Batch> epoch(int epoch) {
+    return epoch(epoch, 0);
+  }
+
+  @Override
+  public Iterator<Batch> epoch(int epoch, int skip) {
     Random random = Shuffles.random(seed, epoch);
     List<int[]> batches = new ArrayList<>();
     for (int[] chunk : Shuffles.cut(Shuffles.shuffled(size(), random), CHUNK * batchSize)) {
       batches.addAll(byLength(chunk));
     }
     Collections.shuffle(batches, random);
-    return batches.stream().map(this::batch).iterator();
+    return Shuffles.each(batches, skip, this::batch);
+  }
+
+  @Override
+  public String description() {
+    return size() + " texts in batches of " + batchSize + " shuffled with seed " + seed;
   }
 
   private List<int[]> byLength(int[] rows) {

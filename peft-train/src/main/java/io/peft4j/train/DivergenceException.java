@@ -15,7 +15,7 @@ public final class DivergenceException extends PeftException {
    * Creates an error.
    *
    * @param step the step, from 1
-   * @param what what was not finite, and its value
+   * @param what what was not finite, its value, and the batch it came from
    */
   public DivergenceException(long step, String what) {
     super(

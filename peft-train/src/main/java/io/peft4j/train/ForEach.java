@@ -82,13 +82,18 @@ final class ForEach {
 
   /** The 2-norm of all tensors together: a scalar. */
   static NDArray norm(List<NDArray> tensors) {
+    return NORM_OF_NORMS.call(norms(tensors));
+  }
+
+  /** The 2-norm of each tensor, at least one: [tensors]. */
+  static NDArray norms(List<NDArray> tensors) {
     NDList norms = new NDList();
     chunks(
         tensors,
         NORM,
         n -> Kernel.of(signature("x", n), "return torch.stack([" + calls(n, NORM_CALL) + "])"),
         norms::add);
-    return NORM_OF_NORMS.call(norms.size() == 1 ? norms.head() : NDArrays.concat(norms));
+    return norms.size() == 1 ? norms.head() : NDArrays.concat(norms);
   }
 
   /** Multiplies tensors by a factor, in place. */

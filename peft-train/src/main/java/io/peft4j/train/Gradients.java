@@ -3,6 +3,7 @@ package io.peft4j.train;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
+import ai.djl.ndarray.types.Shape;
 import ai.djl.pytorch.engine.PtNDArray;
 import ai.djl.pytorch.jni.JniUtils;
 import io.peft4j.TrainableParameter;
@@ -35,8 +36,7 @@ public final class Gradients {
     try (GradMode off = GradMode.off();
         NDScope scope = new NDScope()) {
       scope.suppressNotUsedWarning();
-      List<NDArray> gradients =
-          parameters.stream().map(p -> of(p.array())).filter(Objects::nonNull).toList();
+      List<NDArray> gradients = present(parameters);
       if (gradients.isEmpty()) {
         return 0;
       }
@@ -44,7 +44,7 @@ public final class Gradients {
         if (factor != 1) {
           ForEach.scale(gradients, (float) factor, scratch);
         }
-        float norm = ForEach.norm(gradients).getFloat();
+        float norm = ForEach.norm(allOrZero(parameters, scratch)).getFloat();
         // In float32 and by way of the reciprocal, as torch divides a number by a tensor.
         float coefficient = (1 / (norm + NORM_EPSILON)) * (float) maxNorm;
         if (coefficient < 1 && Float.isFinite(norm)) {
@@ -53,6 +53,34 @@ public final class Gradients {
         return norm;
       }
     }
+  }
+
+  /** The 2-norm of each parameter's gradient, 0 where there is none. */
+  static float[] norms(List<TrainableParameter> parameters) {
+    try (GradMode off = GradMode.off();
+        NDScope scope = new NDScope()) {
+      scope.suppressNotUsedWarning();
+      List<NDArray> gradients = present(parameters);
+      if (gradients.isEmpty()) {
+        return new float[parameters.size()];
+      }
+      try (NDManager scratch = gradients.get(0).getManager().newSubManager()) {
+        return ForEach.norms(allOrZero(parameters, scratch)).toFloatArray();
+      }
+    }
+  }
+
+  private static List<NDArray> present(List<TrainableParameter> parameters) {
+    return parameters.stream().map(p -> of(p.array())).filter(Objects::nonNull).toList();
+  }
+
+  /**
+   * With a 0 for each gradient that is absent. So a sum over all has the same order, and bits,
+   * whether a parameter had a gradient in an earlier step, which leaves zeros behind, or never.
+   */
+  private static List<NDArray> allOrZero(List<TrainableParameter> parameters, NDManager scratch) {
+    NDArray zero = scratch.zeros(new Shape(1));
+    return parameters.stream().map(p -> Objects.requireNonNullElse(of(p.array()), zero)).toList();
   }
 
   /** A handle on the gradient, or null if there is none. It belongs to the current scope. */

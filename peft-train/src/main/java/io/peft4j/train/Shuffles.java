@@ -2,8 +2,10 @@ package io.peft4j.train;
 
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Random;
+import java.util.function.Function;
 
 /** Orders that depend on a seed and nothing else. */
 final class Shuffles {
@@ -38,5 +40,21 @@ final class Shuffles {
       batches.add(rows.stream().mapToInt(Integer::intValue).toArray());
     }
     return batches;
+  }
+
+  /** Makes each thing when it is taken, not when it is asked whether there is one. */
+  static <S, T> Iterator<T> each(List<S> all, int skip, Function<? super S, ? extends T> made) {
+    Iterator<S> rest = all.subList(Math.min(skip, all.size()), all.size()).iterator();
+    return new Iterator<>() {
+      @Override
+      public boolean hasNext() {
+        return rest.hasNext();
+      }
+
+      @Override
+      public T next() {
+        return made.apply(rest.next());
+      }
+    };
   }
 }

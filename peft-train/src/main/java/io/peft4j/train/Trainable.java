@@ -10,6 +10,7 @@ import io.peft4j.InvalidConfigException;
 import io.peft4j.PeftModel;
 import io.peft4j.TrainableParameter;
 import io.peft4j.torch.GradMode;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.function.BiFunction;
 
@@ -60,6 +61,16 @@ public interface Trainable {
   }
 
   /**
+   * Writes what is trained in a form that other programs read, as part of a checkpoint. A run is
+   * taken up again from the trained tensors themselves, which the trainer saves; this is for those
+   * who use a checkpoint.
+   *
+   * @param directory where to write, empty; the names of {@link
+   *     io.peft4j.train.checkpoint.CheckpointStore} are taken. By default nothing is written
+   */
+  default void save(Path directory) {}
+
+  /**
    * A model with adapters: the active ones act, those that are {@linkplain
    * PeftModel#trainAdapters(String...) to be trained} change.
    *
@@ -76,6 +87,11 @@ public interface Trainable {
       @Override
       public List<TrainableParameter> parameters() {
         return model.trainableParameters();
+      }
+
+      @Override
+      public void save(Path directory) {
+        model.save(directory, model.trainedAdapters().toArray(new String[0]));
       }
     };
   }

@@ -1,12 +1,9 @@
 package io.peft4j.train;
 
-import ai.djl.engine.Engine;
-import ai.djl.ndarray.NDScope;
 import io.peft4j.ForwardMode;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.TrainableParameter;
-import java.util.ArrayList;
-import java.util.Iterator;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.function.Function;
@@ -38,18 +35,23 @@ import org.jspecify.annotations.Nullable;
  * {@link #run} keeps the thread that calls it busy; different runs may go on in different threads.
  */
 public final class Trainer {
-  private final Trainable model;
-  private final Loss loss;
-  private final BatchSource batches;
-  private final OptimizerSettings settings;
-  private final LearningRateSchedule schedule;
+  final Trainable model;
+  final Loss loss;
+  final BatchSource batches;
+  final OptimizerSettings settings;
+  final LearningRateSchedule schedule;
   private final Function<List<TrainableParameter>, List<ParameterGroup>> groups;
   private final Function<List<ParameterGroup>, Optimizer> optimizer;
-  private final ForwardMode mode;
-  private final int accumulation;
-  private final long seed;
-  private final long totalSteps;
-  private final List<TrainingListener> listeners;
+  final ForwardMode mode;
+  final int accumulation;
+  final long seed;
+  final long totalSteps;
+  final List<TrainingListener> listeners;
+  final @Nullable EvaluationSettings evaluation;
+  final @Nullable CheckpointSettings checkpoints;
+  final boolean resume;
+  final @Nullable Path resumeFrom;
+  final boolean reachCheck;
 
   Trainer(TrainerBuilder builder) {
     model = required(builder.model, "model");
@@ -69,6 +71,19 @@ public final class Trainer {
     seed = builder.seed;
     totalSteps = totalSteps(builder.epochs, builder.steps);
     listeners = List.copyOf(builder.listeners);
+    evaluation = builder.evaluation;
+    checkpoints = builder.checkpoints;
+    resume = builder.resume;
+    resumeFrom = builder.resumeFrom;
+    Boolean chosenCheck = builder.reachCheck;
+    reachCheck = chosenCheck == null ? builder.adapters : chosenCheck;
+    CheckpointSettings saved = checkpoints;
+    if (saved == null && resume) {
+      throw new InvalidConfigException("a run that is to be resumed needs a checkpoint directory");
+    }
+    if (saved != null && saved.loadBestAtEnd() && evaluation == null) {
+      throw new InvalidConfigException("loading the best model at the end needs an evaluation");
+    }
   }
 
   private static <T> T required(@Nullable T value, String what) {
@@ -117,115 +132,21 @@ public final class Trainer {
   }
 
   /**
-   * Trains, beginning with an optimizer that remembers nothing.
+   * Trains, from the beginning or from a checkpoint.
    *
    * @return losses and rates
    * @throws DivergenceException if a loss or gradient is not finite; the parameters are then those
    *     before that step
-   * @throws InvalidConfigException if there is nothing to train, or an epoch has no batches or a
-   *     step no labels that count
+   * @throws InvalidConfigException if there is nothing to train, an epoch has no batches or a step
+   *     no labels that count, or a run that begins would mix its checkpoints with another's
+   * @throws io.peft4j.AdapterStateException if a checkpoint is of another run, or what is to be
+   *     trained is not reached by gradients
+   * @throws io.peft4j.MalformedFileException if a checkpoint is damaged
    */
   public TrainingResult run() {
     List<ParameterGroup> chosen = groups.apply(model.parameters());
     try (Optimizer state = optimizer.apply(chosen)) {
-      // What no group names is not zeroed, so it must not count when gradients are clipped either.
-      return new Run(chosen.stream().flatMap(g -> g.parameters().stream()).toList(), state).run();
-    }
-  }
-
-  /** What changes during a run. */
-  private final class Run {
-    private final List<TrainableParameter> parameters;
-    private final Optimizer optimizer;
-    private final List<Double> losses = new ArrayList<>();
-    private final List<Double> norms = new ArrayList<>();
-    private final long started = System.nanoTime();
-    private long samples;
-    private long tokens;
-
-    Run(List<TrainableParameter> parameters, Optimizer optimizer) {
-      this.parameters = parameters;
-      this.optimizer = optimizer;
-    }
-
-    TrainingResult run() {
-      // What is left of a backward pass before this run is not part of it.
-      optimizer.zeroGradients();
-      for (int epoch = 0; losses.size() < totalSteps; epoch++) {
-        Iterator<Batch> remaining = batches.epoch(epoch);
-        if (!remaining.hasNext()) {
-          throw new InvalidConfigException("epoch " + epoch + " has no batches");
-        }
-        while (remaining.hasNext() && losses.size() < totalSteps) {
-          step(epoch, remaining);
-        }
-        for (TrainingListener listener : listeners) {
-          listener.onEpochEnd(epoch);
-        }
-      }
-      return new TrainingResult(losses, norms, seconds(), samples, tokens);
-    }
-
-    private void step(int epoch, Iterator<Batch> remaining) {
-      long number = losses.size() + 1;
-      Engine.getEngine("PyTorch").setRandomSeed((int) Shuffles.mix(seed, number));
-      double sum = 0;
-      long items = 0;
-      boolean several = accumulation > 1;
-      for (int i = 0; i < accumulation && remaining.hasNext(); i++) {
-        try (Batch batch = remaining.next();
-            NDScope scope = new NDScope()) {
-          scope.suppressNotUsedWarning();
-          long counted = loss.items(batch.labels());
-          // The mean over nothing is NaN: a batch of which nothing counts adds nothing.
-          if (counted > 0) {
-            // Sums are accumulated, and divided once all items of the step are known.
-            double weight = several ? counted : 1;
-            sum += counted * model.accumulateGradients(batch, loss, mode, weight);
-            items += counted;
-          }
-          samples += batch.rows();
-          tokens += batch.tokens();
-        }
-      }
-      if (items == 0) {
-        throw new InvalidConfigException("step " + number + ": no label of its batches counts");
-      }
-      update(epoch, number, sum / items, several ? 1.0 / items : 1);
-    }
-
-    private void update(int epoch, long number, double value, double factor) {
-      if (!Double.isFinite(value)) {
-        optimizer.zeroGradients();
-        throw new DivergenceException(number, "the loss is " + value);
-      }
-      double norm = Gradients.scaleAndClip(parameters, factor, settings.maxGradientNorm());
-      if (!Double.isFinite(norm)) {
-        optimizer.zeroGradients();
-        throw new DivergenceException(number, "the norm of the gradients is " + norm);
-      }
-      double rate = settings.learningRate() * schedule.factor(number - 1, totalSteps);
-      optimizer.step(rate);
-      optimizer.zeroGradients();
-      losses.add(value);
-      norms.add(norm);
-      TrainingStep done =
-          new TrainingStep(
-              number,
-              totalSteps,
-              epoch,
-              value,
-              rate,
-              norm,
-              samples / seconds(),
-              tokens / seconds());
-      for (TrainingListener listener : listeners) {
-        listener.onStep(done);
-      }
-    }
-
-    private double seconds() {
-      return Math.max(1, System.nanoTime() - started) / 1e9;
+      return new Run(this, chosen, state).run();
     }
   }
 }

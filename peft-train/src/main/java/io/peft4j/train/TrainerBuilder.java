@@ -3,6 +3,7 @@ package io.peft4j.train;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.PeftModel;
 import io.peft4j.TrainableParameter;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
@@ -22,6 +23,12 @@ public final class TrainerBuilder {
   long steps;
   int accumulation = 1;
   long seed;
+  @Nullable EvaluationSettings evaluation;
+  @Nullable CheckpointSettings checkpoints;
+  boolean resume;
+  @Nullable Path resumeFrom;
+  @Nullable Boolean reachCheck;
+  boolean adapters;
   final List<TrainingListener> listeners = new ArrayList<>();
 
   TrainerBuilder() {}
@@ -34,7 +41,9 @@ public final class TrainerBuilder {
    * @return this
    */
   public TrainerBuilder model(PeftModel value) {
-    return model(Trainable.of(value));
+    model(Trainable.of(value));
+    adapters = true;
+    return this;
   }
 
   /**
@@ -45,6 +54,7 @@ public final class TrainerBuilder {
    */
   public TrainerBuilder model(Trainable value) {
     model = value;
+    adapters = false;
     return this;
   }
 
@@ -214,6 +224,67 @@ public final class TrainerBuilder {
    */
   public TrainerBuilder seed(long value) {
     seed = value;
+    return this;
+  }
+
+  /**
+   * Sets how the model is evaluated meanwhile; it is not if not set.
+   *
+   * @param value data, interval, metrics, early stopping
+   * @return this
+   */
+  public TrainerBuilder evaluation(EvaluationSettings value) {
+    evaluation = value;
+    return this;
+  }
+
+  /**
+   * Sets where and how often the run is saved; it is not if not set.
+   *
+   * @param value directory and interval
+   * @return this
+   */
+  public TrainerBuilder checkpoints(CheckpointSettings value) {
+    checkpoints = value;
+    return this;
+  }
+
+  /**
+   * Goes on from the newest checkpoint, or begins where there is none yet, so that a program that
+   * was killed need only be started again. The run ends with the same bits as one that was never
+   * interrupted: model, data and settings must be those of the first time, the model as it was
+   * before it was trained.
+   *
+   * @return this
+   */
+  public TrainerBuilder resume() {
+    resume = true;
+    resumeFrom = null;
+    return this;
+  }
+
+  /**
+   * Goes on from a given checkpoint, see {@link #resume()}.
+   *
+   * @param checkpoint its directory
+   * @return this
+   */
+  public TrainerBuilder resume(Path checkpoint) {
+    resume = true;
+    resumeFrom = checkpoint;
+    return this;
+  }
+
+  /**
+   * Sets whether the first two updates check that the gradients reach every tensor that is trained;
+   * if not set, they do for models with adapters.
+   *
+   * @param value false for runs in which an adapter is not meant to act in each step, or that are
+   *     to train a tensor that the loss does not depend on
+   * @return this
+   */
+  public TrainerBuilder reachCheck(boolean value) {
+    reachCheck = value;
     return this;
   }
 

@@ -24,12 +24,16 @@ import org.jspecify.annotations.Nullable;
  * <pre>{@code lora: 120/250 (48%), loss 0.4312, learning rate 1.2e-03, 9.3 steps/s, 0:00:14 left}
  * </pre>
  *
+ * <p>As a {@linkplain TrainingListener listener} of a run it counts the run's steps, also those
+ * made before the run was taken up again, and shows what evaluations find: in a line of their own,
+ * or behind the bar.
+ *
  * <p>The loss shown is a moving average over about the last twenty steps, for a single batch tells
  * little. For the use of one thread; the bar is drawn from a daemon thread of its own, so a step
  * costs microseconds. Close it when training ends, also when it fails: the last state stays to be
  * seen.
  */
-public final class TrainingProgress implements AutoCloseable {
+public final class TrainingProgress implements TrainingListener, AutoCloseable {
   private static final Duration LINE_EVERY = Duration.ofSeconds(5);
   private static final double AVERAGE_DECAY = 0.9;
 
@@ -41,11 +45,13 @@ public final class TrainingProgress implements AutoCloseable {
   private final long started;
 
   private long done;
+  private long doneBefore;
   private long doneWhenPrinted;
   private long printed;
   private double averageSum;
   private double averageWeight;
   private double learningRate;
+  private String evaluated = "";
   private boolean closed;
 
   TrainingProgress(
@@ -87,11 +93,49 @@ public final class TrainingProgress implements AutoCloseable {
     averageWeight = AVERAGE_DECAY * averageWeight + (1 - AVERAGE_DECAY);
     learningRate = rate;
     if (bar != null) {
-      bar.setExtraMessage(", " + measures());
+      bar.setExtraMessage(", " + measures() + evaluated);
       bar.step();
     } else if (nanoTime.getAsLong() - printed >= LINE_EVERY.toNanos()) {
       printLine();
     }
+  }
+
+  @Override
+  public void onStep(TrainingStep step) {
+    if (step.step() != done + 1) {
+      // Taken up again: what was done before tells nothing about the speed.
+      doneBefore = step.step() - 1;
+      done = doneBefore;
+      if (bar != null) {
+        bar.stepTo(done);
+      }
+    }
+    step(step.loss(), step.learningRate());
+  }
+
+  @Override
+  public void onEvaluation(Evaluation evaluation) {
+    evaluated = String.format(Locale.ROOT, ", evaluation loss %.4f", evaluation.loss());
+    if (bar != null) {
+      bar.setExtraMessage(", " + measures() + evaluated);
+      return;
+    }
+    StringBuilder line =
+        new StringBuilder(name + ": step " + evaluation.step() + "/" + total + evaluated);
+    evaluation
+        .metrics()
+        .forEach((key, value) -> line.append(String.format(Locale.ROOT, ", %s %.4f", key, value)));
+    lines.println(line);
+  }
+
+  @Override
+  public void onEnd(TrainingResult result) {
+    close();
+  }
+
+  @Override
+  public void onFailure(Throwable failure) {
+    close();
   }
 
   /**
@@ -121,7 +165,7 @@ public final class TrainingProgress implements AutoCloseable {
     closed = true;
     if (bar != null) {
       bar.close();
-    } else if (done > doneWhenPrinted) {
+    } else if (done > doneBefore && done > doneWhenPrinted) {
       printLine();
     }
   }
@@ -147,7 +191,7 @@ public final class TrainingProgress implements AutoCloseable {
   private void printLine() {
     long now = nanoTime.getAsLong();
     double seconds = Math.max(1, now - started) / 1e9;
-    long left = Math.round(Math.max(0, total - done) * seconds / done);
+    long left = Math.round(Math.max(0, total - done) * seconds / (done - doneBefore));
     lines.println(
         String.format(
             Locale.ROOT,
@@ -157,7 +201,7 @@ public final class TrainingProgress implements AutoCloseable {
             total,
             100 * done / total,
             measures(),
-            done / seconds,
+            (done - doneBefore) / seconds,
             left / 3600,
             left / 60 % 60,
             left % 60));

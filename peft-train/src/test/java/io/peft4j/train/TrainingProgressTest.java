@@ -11,6 +11,7 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 
 class TrainingProgressTest {
@@ -97,6 +98,22 @@ class TrainingProgressTest {
     }
     assertTrue(
         lines().get(0).contains("loss 0.2500, learning rate 2.5e-04, 1.0 s"), lines().get(0));
+  }
+
+  @Test
+  void aListenerShowsEvaluationsAndCountsStepsMadeBefore() {
+    TrainingProgress progress = plain(20);
+    for (long i = 11; i <= 15; i++) {
+      now += SECOND;
+      progress.onStep(new TrainingStep(i, 20, 0, 0.5, 1e-3, 1, 4, 0));
+    }
+    progress.onEvaluation(new Evaluation(15, 0, 0.25, 8, Map.of("accuracy", 0.75), 1, true));
+    progress.onFailure(new IllegalStateException());
+    assertEquals(
+        List.of(
+            "lora: 15/20 (75%), loss 0.5000, learning rate 1.0e-03, 1.0 steps/s, 0:00:05 left",
+            "lora: step 15/20, evaluation loss 0.2500, accuracy 0.7500"),
+        lines());
   }
 
   @Test

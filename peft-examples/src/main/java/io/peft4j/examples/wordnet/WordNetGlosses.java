@@ -53,7 +53,7 @@ public final class WordNetGlosses {
   /** How many texts a class {@link #split(long)} gives to test on. */
   public static final int DEFAULT_TEST = 150;
 
-  private static final String RESOURCE = "net/sf/extjwnl/data/wordnet/wn31/data.noun";
+  static final String RESOURCE = "net/sf/extjwnl/data/wordnet/wn31/data.noun";
 
   /** The numbers of the lexicographer files, from WordNet's lexnames(5). */
   private static final Map<String, Integer> CLASSES =
@@ -72,7 +72,7 @@ public final class WordNetGlosses {
   private static final Pattern FIRST_EXAMPLE = Pattern.compile("[;:]\\s*\"");
   private static final Pattern SPACES = Pattern.compile("\\s+");
   private static final String LICENCE_INDENT = "  ";
-  private static final String GLOSS_MARK = " | ";
+  static final String GLOSS_MARK = " | ";
 
   private final List<List<String>> byClass;
 

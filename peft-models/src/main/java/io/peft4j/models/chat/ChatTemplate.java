@@ -146,6 +146,20 @@ public final class ChatTemplate {
    *     conversation
    */
   public String render(List<ChatMessage> messages, ChatOptions options) {
+    return renderMarked(messages, options).text();
+  }
+
+  /**
+   * Renders a conversation, and says what the template marks by {@code generation}: what the model
+   * is to say.
+   *
+   * @param messages at least one
+   * @param options tools, variables and the like
+   * @return the text and its marks, of which most templates make none
+   * @throws InvalidInputException as {@link #render(List, ChatOptions)}
+   * @throws TemplateException as {@link #render(List, ChatOptions)}
+   */
+  public JinjaTemplate.Rendered renderMarked(List<ChatMessage> messages, ChatOptions options) {
     if (messages.isEmpty()) {
       throw new InvalidInputException("a conversation needs at least one message");
     }
@@ -155,7 +169,7 @@ public final class ChatTemplate {
     variables.put("tools", options.tools());
     variables.put("documents", options.documents());
     variables.put("add_generation_prompt", options.generationPrompt());
-    return parsed(choose(options)).render(variables, options.clock());
+    return parsed(choose(options)).renderMarked(variables, options.clock());
   }
 
   private String choose(ChatOptions options) {

@@ -148,6 +148,10 @@ public final class DecoderHead {
               + " at a time; given were "
               + batch);
     }
+    if (inputs.sequences() != null) {
+      throw new InvalidInputException(
+          "packed rows cannot be classified: a class is of a whole row");
+    }
     long[] ids = inputs.idValues();
     long[] places = new long[batch];
     for (int row = 0; row < batch; row++) {

@@ -90,6 +90,14 @@ final class DecoderNetwork implements Network {
   }
 
   @Override
+  public TextLength textLength() {
+    List<Rope.Scaling> scalings = config.ropes().stream().map(Rope::scaling).toList();
+    return new TextLength(
+        scalings.stream().anyMatch(Rope.Scaling::varies),
+        scalings.stream().mapToInt(Rope.Scaling::switchesAfter).min().orElse(Integer.MAX_VALUE));
+  }
+
+  @Override
   public NDList forward(Pass pass, ModelInputs inputs) {
     CausalContext context = new CausalContext(inputs, windows);
     Map<Rope, NDList> rotations = new HashMap<>();

@@ -49,6 +49,26 @@ public record Rope(double theta, int size, Scaling scaling) {
     }
 
     /**
+     * Whether angles depend on how long the text is that a pass computes: it must then be read in
+     * one pass.
+     *
+     * @return true if so
+     */
+    default boolean varies() {
+      return false;
+    }
+
+    /**
+     * From which length of a text on all keys are turned by other angles, so that those in a cache
+     * are good no more.
+     *
+     * @return the last length with the angles of short texts
+     */
+    default int switchesAfter() {
+      return Integer.MAX_VALUE;
+    }
+
+    /**
      * How many positions there are.
      *
      * @param positions {@code max_position_embeddings}
@@ -103,6 +123,11 @@ public record Rope(double theta, int size, Scaling scaling) {
           "g1 = torch.mul(torch.pow(g0, " + power + "), " + theta + ")",
           "g2 = torch.where(torch.gt(n, " + trained + "), g1, torch.full_like(g1, " + least + "))",
           "f = torch.reciprocal(torch.pow(g2, e))");
+    }
+
+    @Override
+    public boolean varies() {
+      return true;
     }
 
     @Override
@@ -166,8 +191,8 @@ public record Rope(double theta, int size, Scaling scaling) {
 
   /**
    * Phi-3's way: each frequency is divided by a factor of its own, out of one list as long as all
-   * positions of a pass are below what the model was trained for, else out of another. Keys that
-   * are in a cache keep the angles that they were turned by.
+   * positions of a pass are below what the model was trained for, else out of another. A text that
+   * grows beyond that is read again, as transformers does for Phi-3.
    *
    * @param shortFactors a factor for each frequency
    * @param longFactors a factor for each frequency
@@ -184,6 +209,16 @@ public record Rope(double theta, int size, Scaling scaling) {
           "g0 = torch.where(torch.gt(n, %s), %s, %s)"
               .formatted(trained, constant(longFactors), constant(shortFactors)),
           "f = torch.reciprocal(torch.mul(g0, torch.pow(" + theta + ", e)))");
+    }
+
+    @Override
+    public boolean varies() {
+      return true;
+    }
+
+    @Override
+    public int switchesAfter() {
+      return trained;
     }
 
     private static String constant(List<Double> values) {

@@ -58,13 +58,35 @@ public final class JinjaTemplate {
    * @throws InvalidConfigException if a variable is of another type
    */
   public String render(Map<String, ?> variables, Clock clock) {
+    return renderMarked(variables, clock).text();
+  }
+
+  /**
+   * What a template has printed.
+   *
+   * @param text all of it
+   * @param marks where {@code generation} blocks begin and end in it, in their order
+   */
+  public record Rendered(String text, List<int[]> marks) {}
+
+  /**
+   * Renders, and says what was printed in {@code generation} blocks. What a macro or a captured
+   * block prints is not marked.
+   *
+   * @param variables as for {@link #render}
+   * @param clock what {@code strftime_now} reads
+   * @return the text and its marks
+   * @throws TemplateException as {@link #render}
+   * @throws InvalidConfigException as {@link #render}
+   */
+  public Rendered renderMarked(Map<String, ?> variables, Clock clock) {
     Engine engine = new Engine(clock);
     Scope scope = new Scope(null);
     variables.forEach((key, value) -> scope.set(key, PlainData.of(key, value)));
     Output out = new Output(engine.budget());
     try {
       engine.run(body, scope, out);
-      return out.toString();
+      return new Rendered(out.toString(), List.copyOf(out.marks()));
     } catch (Failure e) {
       throw new TemplateException(name, engine.line(), e.reason(), e.raised());
     } catch (StackOverflowError e) {

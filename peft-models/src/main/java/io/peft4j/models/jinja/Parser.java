@@ -104,7 +104,7 @@ final class Parser {
         Expression filters = expressions.filters(expressions.filter(text));
         yield new Statement.FilterBlock(line, filters, outsideLoop(line, tag));
       }
-      case "generation" -> new Statement.With(line, List.of(), List.of(), outsideLoop(line, tag));
+      case "generation" -> new Statement.Generation(line, outsideLoop(line, tag));
       case "block" -> namedBlock(line);
       case "with" -> with(line);
       case "print" ->

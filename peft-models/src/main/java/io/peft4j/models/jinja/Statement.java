@@ -128,7 +128,7 @@ sealed interface Statement {
     }
   }
 
-  /** A body with variables of its own: {@code with}, {@code generation}, {@code block}. */
+  /** A body with variables of its own: {@code with}, {@code block}. */
   record With(int line, List<Target> targets, List<Expression> values, List<Statement> body)
       implements Statement {
     @Override
@@ -138,6 +138,17 @@ sealed interface Statement {
         targets.get(i).assign(engine, inner, engine.value(values.get(i), scope));
       }
       return engine.run(body, inner, out);
+    }
+  }
+
+  /** {@code generation}: marks what the model is to say. */
+  record Generation(int line, List<Statement> body) implements Statement {
+    @Override
+    public Flow execute(Engine engine, Scope scope, Output out) {
+      int from = out.length();
+      Flow flow = engine.run(body, new Scope(scope), out);
+      out.mark(from);
+      return flow;
     }
   }
 

@@ -30,7 +30,15 @@ final class Cases {
   }
 
   static JsonNode all(String kind) {
-    JsonNode cases = Json.readObject(GOLDEN.resolve("generation").resolve("cases.json")).path(kind);
+    return read("cases.json", kind);
+  }
+
+  static JsonNode families(String kind) {
+    return read("families.json", kind);
+  }
+
+  private static JsonNode read(String file, String kind) {
+    JsonNode cases = Json.readObject(GOLDEN.resolve("generation").resolve(file)).path(kind);
     if (cases.isEmpty()) {
       throw new IllegalStateException("no cases of kind " + kind);
     }

@@ -1,0 +1,188 @@
+package io.peft4j.cli.train;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.peft4j.PeftException;
+import io.peft4j.cli.train.TrainConfig.Learned;
+import io.peft4j.cli.train.TrainConfig.Packing;
+import io.peft4j.torch.Precision;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What configuration files say, and what is wrong with them. */
+final class TrainConfigTest {
+  private static final String LEAST =
+      """
+      model_name_or_path: models/llama
+      method: lora
+      dataset: train.jsonl
+      output_dir: out
+      """;
+
+  @TempDir Path temporary;
+
+  private TrainConfig read(String text) {
+    try {
+      Path file = Files.writeString(temporary.resolve("run.yaml"), text);
+      return TrainConfig.of(Settings.read(file));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private String problem(String text) {
+    return String.valueOf(assertThrows(PeftException.class, () -> read(text)).getMessage());
+  }
+
+  @Test
+  void littleIsNeeded() {
+    TrainConfig config = read(LEAST);
+    assertEquals(Path.of("models/llama"), config.model().base());
+    assertNull(config.model().precision());
+    assertEquals(List.of(Path.of("train.jsonl")), config.data().train());
+    assertEquals(Learned.DEFAULT, config.data().learned());
+    assertEquals(2e-4, config.optimizer().settings().learningRate());
+    assertEquals(3, config.steps().epochs());
+    assertFalse(config.output().evaluate().ever());
+    assertTrue(config.output().save().epochs());
+  }
+
+  @Test
+  void aMethodHasItsOwnLearningRate() {
+    TrainConfig config = read(LEAST.replace("lora", "full") + "freeze: [embed_tokens]\n");
+    assertEquals(2e-5, config.optimizer().settings().learningRate());
+    assertEquals("FULL", config.settings().methodConfig().peftType());
+  }
+
+  @Test
+  void llamaFactorysFilesAreRead() {
+    TrainConfig config =
+        read(
+            """
+            model_name_or_path: models/llama
+            stage: sft
+            do_train: true
+            finetuning_type: lora
+            lora_rank: 16
+            lora_target: all
+            dataset: a.jsonl, b.jsonl
+            cutoff_len: 2048
+            max_samples: 1000
+            output_dir: out
+            logging_steps: 5
+            save_steps: 100
+            plot_loss: true
+            overwrite_output_dir: true
+            per_device_train_batch_size: 1
+            gradient_accumulation_steps: 8
+            learning_rate: 1.0e-4
+            num_train_epochs: 3.0
+            lr_scheduler_type: cosine
+            warmup_ratio: 0.1
+            bf16: true
+            neftune_noise_alpha: 5
+            train_on_prompt: false
+            """);
+    assertEquals(2, config.data().train().size());
+    assertEquals(2048, config.data().maxLength());
+    assertEquals(Precision.BFLOAT16, config.model().precision());
+    assertEquals(100, config.output().save().steps());
+    assertEquals(-1, config.optimizer().warmupSteps());
+    assertEquals(3, config.steps().epochs());
+    assertEquals(16, config.settings().methodConfig().toJson().get("r").intValue());
+    assertEquals(32, config.settings().methodConfig().toJson().get("lora_alpha").intValue());
+  }
+
+  @Test
+  void numbersThatYamlTakesForTextsAreNumbers() {
+    assertEquals(1e-4, read(LEAST + "learning_rate: 1e-4\n").optimizer().settings().learningRate());
+  }
+
+  @Test
+  void packing() {
+    assertEquals(Packing.BEST_FIT, read(LEAST + "packing: true\n").data().packing());
+    assertEquals(
+        Packing.WRAPPED,
+        read(LEAST + "packing: true\npacking_strategy: wrapped\n").data().packing());
+    assertEquals(Packing.PADDING_FREE, read(LEAST + "padding_free: true\n").data().packing());
+  }
+
+  @Test
+  void evaluationIsDoneWhereThereIsDataForIt() {
+    assertTrue(read(LEAST + "eval_dataset: e.jsonl\n").output().evaluate().epochs());
+    assertEquals(
+        7, read(LEAST + "eval_dataset: e.jsonl\neval_steps: 7\n").output().evaluate().steps());
+    assertFalse(
+        read(LEAST + "eval_dataset: e.jsonl\neval_strategy: no\n").output().evaluate().ever());
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "learning_rat: 1 | no key 'learning_rat'; nearest: learning_rate",
+        "lora_rnk: 1 | no key 'lora_rnk'; nearest: lora_rank",
+        "freeze: [x] | freeze is a setting of full; the method is lora",
+        "fp16: true | float16 is too narrow",
+        "dtype: float16 | float16 is too narrow",
+        "learning_rate: fast | learning_rate must be a number from 0 to 1000000, was \"fast\"",
+        "num_train_epochs: 0 | num_train_epochs must be an integer of at least 1, was 0",
+        "lr_scheduler_type: cosin | must be one of linear, cosine",
+        "stage: dpo | stage must be one of sft",
+        "train_batch_size: many | train_batch_size must be an integer",
+        "optim: adafactor | optim must be one of adamw_torch",
+        "eval_strategy: steps | needs an eval_dataset",
+        "load_best_model_at_end: true | needs evaluations",
+        "memory_budget: 4GB | is for per_device_train_batch_size: auto",
+        "packing: maybe | packing must be true or false",
+        "report_to: wandb | must be none or tensorboard",
+        "r: 0 | r must be an integer of at least 1",
+        "lr: 1 | x",
+      })
+  void whatIsWrongIsNamed(String line, String expected) {
+    String text = LEAST + line + "\n" + (line.equals("lr: 1") ? "learning_rate: 1\n" : "");
+    String message =
+        line.startsWith("r:")
+            ? String.valueOf(
+                assertThrows(PeftException.class, () -> read(text).settings().methodConfig())
+                    .getMessage())
+            : problem(text);
+    assertTrue(
+        message.contains(expected.equals("x") ? "lr and learning_rate say the same" : expected),
+        message);
+    assertTrue(message.contains("run.yaml"), message);
+  }
+
+  @Test
+  void methodsAreListed() {
+    String message = problem(LEAST.replace("method: lora", "method: lorra"));
+    assertTrue(message.contains("method must be one of full, lora, was \"lorra\""), message);
+    assertTrue(problem(LEAST.replace("method: lora", "")).contains("method is needed"));
+    assertTrue(problem(LEAST.replace("method: lora", "method: [lora, full]")).contains("hybrid"));
+  }
+
+  @Test
+  void filesThatAreNoConfigurationAreRefused() {
+    assertTrue(problem("- a\n- b\n").contains("must hold 'key: value' lines"));
+    assertTrue(problem(LEAST + "seed: 1\nseed: 2\n").contains("line 6"));
+    assertTrue(problem(LEAST + "x: [1, 2\n").contains("run.yaml, line"));
+    assertTrue(problem("").contains("must hold"));
+    String message =
+        String.valueOf(
+            assertThrows(
+                    PeftException.class, () -> Settings.read(temporary.resolve("missing.yaml")))
+                .getMessage());
+    assertTrue(message.contains("there is no configuration file"), message);
+  }
+}

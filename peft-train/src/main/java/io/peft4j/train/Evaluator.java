@@ -1,0 +1,88 @@
+package io.peft4j.train;
+
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.NDScope;
+import io.peft4j.ForwardMode;
+import io.peft4j.InvalidConfigException;
+import io.peft4j.PeftException;
+import io.peft4j.torch.GradMode;
+import io.peft4j.train.metric.Metric;
+import java.util.Iterator;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/** Measures a model on data that it is not trained on: no gradients, no dropout, nothing random. */
+final class Evaluator {
+  private final Trainable model;
+  private final Loss loss;
+  private final EvaluationSettings settings;
+
+  Evaluator(Trainable model, Loss trained, EvaluationSettings settings) {
+    this.model = model;
+    this.loss = settings.loss(trained);
+    this.settings = settings;
+  }
+
+  Evaluation evaluate(long step, int epoch) {
+    long started = System.nanoTime();
+    settings.metrics().forEach(Metric::begin);
+    double sum = 0;
+    long items = 0;
+    Iterator<Batch> batches = settings.batches().epoch(0);
+    try (Closing closing = new Closing(batches)) {
+      while (batches.hasNext()) {
+        try (Batch batch = batches.next();
+            GradMode off = GradMode.off();
+            NDScope scope = new NDScope()) {
+          scope.suppressNotUsedWarning();
+          long counted = loss.items(batch.labels());
+          if (counted > 0) {
+            NDList outputs = model.forward(batch.inputs(), ForwardMode.INFERENCE);
+            sum += counted * (double) loss.compute(outputs, batch.labels()).toFloatArray()[0];
+            items += counted;
+            settings.metrics().forEach(metric -> metric.add(outputs, batch.labels()));
+          }
+        }
+      }
+    }
+    if (items == 0) {
+      throw new InvalidConfigException("no label of the evaluation's batches counts");
+    }
+    double seconds = (System.nanoTime() - started) / 1e9;
+    return new Evaluation(step, epoch, sum / items, items, metrics(), seconds, false);
+  }
+
+  private Map<String, Double> metrics() {
+    Map<String, Double> all = new LinkedHashMap<>();
+    for (Metric metric : settings.metrics()) {
+      metric
+          .result()
+          .forEach(
+              (name, value) -> {
+                if (name.equals(Evaluation.LOSS)
+                    || name.equals(Evaluation.PERPLEXITY)
+                    || all.put(name, value) != null) {
+                  throw new InvalidConfigException(
+                      "two metrics call their value '" + name + "': names must differ");
+                }
+              });
+    }
+    return all;
+  }
+
+  /** Closes an iterator that holds something open. */
+  record Closing(Iterator<?> iterator) implements AutoCloseable {
+    @Override
+    public void close() {
+      if (iterator instanceof AutoCloseable open) {
+        try {
+          open.close();
+        } catch (RuntimeException e) {
+          throw e;
+        } catch (Exception e) {
+          throw new PeftException("batches cannot be closed: " + e, e);
+        }
+      }
+    }
+  }
+}
