@@ -23,6 +23,7 @@ AREAS = [
     "metrics",
     "events",
     "instruction",
+    "onnx_adapters",
 ]
 
 

@@ -21,9 +21,10 @@ import picocli.CommandLine.Option;
 final class AdapterOptions {
   @Option(
       names = "--adapter",
-      paramLabel = "[NAME=]DIR",
+      paramLabel = "[NAME=]DIR|FILE",
       description = {
-        "An adapter directory; may be given several times. One without a name is 'default'.",
+        "An adapter directory; may be given several times. One without a name is 'default'. For a"
+            + " base that was exported to ONNX, an .onnx_adapter file.",
         "Write ./a=b for a directory whose name has an equals sign."
       })
   private List<String> adapters = new ArrayList<>();
@@ -59,6 +60,28 @@ final class AdapterOptions {
   /** Whether no adapter was given. */
   boolean isEmpty() {
     return adapters.isEmpty();
+  }
+
+  /**
+   * The one adapter of an exported model, a file; null if none is given.
+   *
+   * @throws InvalidConfigException if there are several, or options that only directories take
+   */
+  @Nullable Named file() {
+    if (adapters.size() > 1 || active != null || !combinations.isEmpty()) {
+      throw new InvalidConfigException(
+          "an exported model runs with one adapter, an .onnx_adapter file: give --adapter once,"
+              + " without --active and --combine");
+    }
+    if (adapters.isEmpty()) {
+      return null;
+    }
+    Named adapter = named(adapters.get(0));
+    if (!Files.isRegularFile(adapter.directory())) {
+      throw new MalformedFileException("--adapter: there is no file " + adapter.directory());
+    }
+    AdapterSet.checkName(adapter.name());
+    return adapter;
   }
 
   /** What there is to load and to combine, checked as far as that goes without a model. */

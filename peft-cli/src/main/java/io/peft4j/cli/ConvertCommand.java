@@ -5,6 +5,7 @@ import io.peft4j.models.SaveOptions;
 import io.peft4j.models.gguf.GgufConverter;
 import io.peft4j.models.gguf.GgufModel;
 import io.peft4j.state.Checkpoint;
+import io.peft4j.state.NewDirectory;
 import io.peft4j.state.TensorType;
 import java.nio.file.Path;
 import java.util.List;

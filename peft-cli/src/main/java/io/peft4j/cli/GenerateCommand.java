@@ -1,5 +1,6 @@
 package io.peft4j.cli;
 
+import io.peft4j.models.Tokenizer;
 import io.peft4j.models.chat.ChatMessage;
 import io.peft4j.models.generate.GenerationOptions;
 import io.peft4j.models.generate.GenerationResult;
@@ -64,17 +65,23 @@ final class GenerateCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     GenerationOptions options = sampling.options().beams(beams).build();
-    return model.run(loaded -> generate(loaded, options));
+    if (ExportedModel.isOne(model.base())) {
+      try (ExportedModel exported = ExportedModel.open(model.base(), model.adapters())) {
+        return generate(exported.model().tokenizer(), exported.view().generator(), options);
+      }
+    }
+    return model.run(
+        loaded ->
+            generate(
+                loaded.tokenizer(), Generator.of(loaded.source(), loaded.tokenizer()), options));
   }
 
-  private int generate(LoadedModel loaded, GenerationOptions options) {
+  private int generate(Tokenizer tokenizer, Generator generator, GenerationOptions options) {
     long[] tokens =
         chat
-            ? new ChatTexts(loaded.tokenizer(), model.base())
-                .tokens(List.of(ChatMessage.user(prompt)))
-            : loaded.tokenizer().ids(prompt, true);
-    GenerationResult result =
-        Generator.of(loaded.source(), loaded.tokenizer()).generate(List.of(tokens), options).get(0);
+            ? new ChatTexts(tokenizer, model.base()).tokens(List.of(ChatMessage.user(prompt)))
+            : tokenizer.ids(prompt, true);
+    GenerationResult result = generator.generate(List.of(tokens), options).get(0);
     PrintWriter out = spec.commandLine().getOut();
     out.println(
         ids

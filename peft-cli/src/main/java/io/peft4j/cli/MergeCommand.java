@@ -8,6 +8,7 @@ import io.peft4j.models.PretrainedModel;
 import io.peft4j.models.SaveOptions;
 import io.peft4j.models.gguf.GgufFile;
 import io.peft4j.state.Checkpoint;
+import io.peft4j.state.NewDirectory;
 import io.peft4j.state.TensorType;
 import java.io.PrintWriter;
 import java.nio.file.Path;

@@ -22,8 +22,10 @@ final class ModelOptions {
   @Option(
       names = "--base",
       required = true,
-      paramLabel = "DIR|FILE.gguf",
-      description = "The base model, a Hugging Face directory or a GGUF file, with its tokenizer.")
+      paramLabel = "DIR|FILE.gguf|FILE.onnx",
+      description =
+          "The base model with its tokenizer: a Hugging Face directory, a GGUF file, or for generate"
+              + " an exported model.")
   private Path base = Path.of("");
 
   @Mixin private AdapterOptions adapters = new AdapterOptions();
@@ -36,6 +38,11 @@ final class ModelOptions {
           "What is computed in: float32, bf16, or auto, which is what this CPU does fast unless the"
               + " base is stored in float32 (default: ${DEFAULT-VALUE}).")
   private String type = "";
+
+  /** The adapters. */
+  AdapterOptions adapters() {
+    return adapters;
+  }
 
   /** The base, for messages. */
   Path base() {

@@ -28,14 +28,15 @@ import picocli.CommandLine.Spec;
       VerifyCommand.class,
       MergeCommand.class,
       ConvertCommand.class,
+      ExportCommand.class,
       GenerateCommand.class,
       ChatCommand.class,
       PerplexityCommand.class,
       TrainCommand.class
     },
     description =
-        "Plans, trains, checks and merges adapters over Hugging Face models, converts models, and"
-            + " generates text.",
+        "Plans, trains, checks, merges and exports adapters over Hugging Face models, converts models,"
+            + " and generates text.",
     synopsisSubcommandLabel = "COMMAND",
     footer = {
       "",

@@ -44,8 +44,8 @@ final class VerifyCommand implements Callable<Integer> {
   @Option(
       names = "--base",
       required = true,
-      paramLabel = "DIR|FILE.gguf",
-      description = "The base model, a Hugging Face directory or a GGUF file.")
+      paramLabel = "DIR|FILE.gguf|FILE.onnx",
+      description = "The base model: a Hugging Face directory, a GGUF file or an exported model.")
   private Path base = Path.of("");
 
   @Mixin private AdapterOptions adapters = new AdapterOptions();
@@ -99,6 +99,9 @@ final class VerifyCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
+    if (ExportedModel.isOne(base)) {
+      return verifyExported();
+    }
     BaseFiles.loadable(base);
     AdapterOptions.Request request = adapters.check();
     AdapterSet acting = acting(request);
@@ -123,6 +126,20 @@ final class VerifyCommand implements Callable<Integer> {
     }
   }
 
+  private int verifyExported() {
+    checkTolerance();
+    if (merge || rows != null || train != null) {
+      throw new InvalidConfigException(
+          "an exported model takes neither --merge nor --rows nor --train");
+    }
+    try (IoFile file = IoFile.open(io);
+        ExportedModel exported = ExportedModel.open(base, adapters)) {
+      Comparison comparison = ExportedCheck.compare(exported.view(), file, expect, io);
+      spec.commandLine().getOut().println(comparison);
+      return comparison.within(tolerance) ? 0 : 1;
+    }
+  }
+
   private AdapterSet acting(AdapterOptions.Request request) {
     if (rows == null) {
       return request.active();
@@ -140,10 +157,7 @@ final class VerifyCommand implements Callable<Integer> {
   }
 
   private void checkTogether(AdapterSet acting) {
-    if (!(tolerance >= 0) || Double.isInfinite(tolerance)) {
-      throw new InvalidConfigException(
-          "--tolerance must be a finite number, at least 0; given was " + tolerance);
-    }
+    checkTolerance();
     if (merge && rows != null) {
       throw new InvalidConfigException("--merge cannot merge adapters that --rows chooses by row");
     }
@@ -154,6 +168,13 @@ final class VerifyCommand implements Callable<Integer> {
       throw new InvalidConfigException(
           "--train trains adapters that act on every row: it needs an --adapter, and takes neither"
               + " --rows nor --merge");
+    }
+  }
+
+  private void checkTolerance() {
+    if (!(tolerance >= 0) || Double.isInfinite(tolerance)) {
+      throw new InvalidConfigException(
+          "--tolerance must be a finite number, at least 0; given was " + tolerance);
     }
   }
 
@@ -183,7 +204,7 @@ final class VerifyCommand implements Callable<Integer> {
   }
 
   /** All values but those at padding before a row's first token. */
-  private static IntPredicate counted(NDList inputs, Shape shape) {
+  static IntPredicate counted(NDList inputs, Shape shape) {
     Shape tokens = inputs.head().getShape();
     NDArray mask =
         inputs.stream().filter(a -> IoFile.MASK.equals(a.getName())).findFirst().orElse(null);

@@ -12,6 +12,7 @@ import com.tngtech.archunit.core.domain.JavaClass;
 import com.tngtech.archunit.core.domain.JavaClasses;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
 import com.tngtech.archunit.core.importer.ImportOption;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.TreeSet;
 import org.jspecify.annotations.NullMarked;
@@ -43,6 +44,7 @@ final class ArchitectureTest {
     for (String module : MODULES) {
       assertTrue(CLASSES.containPackage("io.peft4j." + module), module);
     }
+    assertTrue(CLASSES.containPackage("io.peft4j.onnx"));
     assertTrue(CLASSES.containPackage("io.peft4j.nn"));
   }
 
@@ -60,6 +62,14 @@ final class ArchitectureTest {
       seen[CORE.length] = own[0];
       onlyKnow(own, seen);
     }
+  }
+
+  @Test
+  void onnxKnowsCoreModelsAndWhatItExports() {
+    String[] own = {"io.peft4j.onnx.."};
+    List<String> seen = new ArrayList<>(List.of(CORE));
+    seen.addAll(List.of("io.peft4j.onnx..", "io.peft4j.models..", "io.peft4j.lora.."));
+    onlyKnow(own, seen.toArray(String[]::new));
   }
 
   private static void onlyKnow(String[] who, String[] seen) {

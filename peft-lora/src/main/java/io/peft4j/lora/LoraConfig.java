@@ -183,8 +183,14 @@ public final class LoraConfig implements PeftConfig {
     return scaling(path, rank(path));
   }
 
-  /** The scaling where the tensors, not the patterns, say what the rank is. */
-  double scaling(String path, long actualRank) {
+  /**
+   * The scaling where the tensors, not the patterns, say what the rank is.
+   *
+   * @param path the layer's path
+   * @param actualRank the rank of the layer's tensors
+   * @return the factor on B·A
+   */
+  public double scaling(String path, long actualRank) {
     return alpha(path) / (useRslora ? Math.sqrt(actualRank) : actualRank);
   }
 

@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
  * <p>Weights and adapters are leased at the start and stay as they are until this is closed. Used
  * by one thread at a time; the caller closes it.
  */
-public final class CausalDecoder implements AutoCloseable {
+public final class CausalDecoder implements TokenDecoder {
   /** Most tokens that one pass over prompts computes. */
   private static final int PASS_TOKENS = 4096;
 
@@ -117,31 +117,19 @@ public final class CausalDecoder implements AutoCloseable {
     }
   }
 
-  /**
-   * The size of the vocabulary.
-   *
-   * @return the number of logits of a sequence
-   */
+  @Override
   public int vocabulary() {
     return passes.limits().vocabulary();
   }
 
-  /**
-   * The number of sequences.
-   *
-   * @return prompts · copies
-   */
+  @Override
   public int sequences() {
     return rows.sequences();
   }
 
   // --- logits ---------------------------------------------------------------------------------
 
-  /**
-   * The most probable next token of each sequence.
-   *
-   * @return a token for each sequence
-   */
+  @Override
   public long[] best() {
     try (GradMode off = GradMode.off();
         NDArray indexes = current().argMax(-1)) {
@@ -154,22 +142,12 @@ public final class CausalDecoder implements AutoCloseable {
     }
   }
 
-  /**
-   * Copies the logits of what comes next.
-   *
-   * @param sequence number of the sequence
-   * @param target takes {@link #vocabulary} values
-   */
+  @Override
   public void logits(int sequence, float[] target) {
     copy(current(), row(sequence), target);
   }
 
-  /**
-   * Copies the logarithms of the probabilities of what comes next, log_softmax(logits).
-   *
-   * @param sequence number of the sequence
-   * @param target takes {@link #vocabulary} values
-   */
+  @Override
   public void logProbabilities(int sequence, float[] target) {
     NDArray values = normalised;
     if (values == null) {
@@ -254,13 +232,7 @@ public final class CausalDecoder implements AutoCloseable {
     logits = result;
   }
 
-  /**
-   * Goes on by one token in each sequence.
-   *
-   * @param tokens a token for each sequence; of those that have ended any token will do
-   * @throws InvalidInputException if a token is not in the vocabulary, the number is wrong, or all
-   *     sequences have reached the end of the model's context
-   */
+  @Override
   public void step(long[] tokens) {
     if (tokens.length != sequences()) {
       throw new InvalidInputException(
@@ -308,13 +280,7 @@ public final class CausalDecoder implements AutoCloseable {
     }
   }
 
-  /**
-   * Makes each sequence go on from where another of the same prompt is. Before the first step all
-   * copies are equal, and nothing changes. The logits stay as they are.
-   *
-   * @param from the sequence that each sequence becomes
-   * @throws InvalidInputException if one is of another prompt
-   */
+  @Override
   public void reorder(int[] from) {
     if (from.length != sequences()) {
       throw new InvalidInputException(

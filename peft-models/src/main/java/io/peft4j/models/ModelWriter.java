@@ -3,6 +3,8 @@ package io.peft4j.models;
 import ai.djl.ndarray.NDScope;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.PeftException;
+import io.peft4j.models.gguf.GgufConverter;
+import io.peft4j.models.gguf.GgufModel;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.state.AtomicFiles;
@@ -19,6 +21,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** Writes a model as transformers' {@code save_pretrained} does. */
 final class ModelWriter {
@@ -86,7 +89,18 @@ final class ModelWriter {
     };
   }
 
-  static void copyOthers(Path source, Path target) {
+  /** Writes the other files of a directory or GGUF file; null for a model made in memory. */
+  static void writeOthers(@Nullable Path source, Path target) {
+    if (source != null && Files.isDirectory(source)) {
+      copyOthers(source, target);
+    } else if (source != null && Files.exists(source)) {
+      try (GgufModel origin = GgufModel.open(source)) {
+        GgufConverter.writeOthers(origin, target);
+      }
+    }
+  }
+
+  private static void copyOthers(Path source, Path target) {
     for (String name : OTHERS) {
       Path from = source.resolve(name);
       Path to = target.resolve(name);

@@ -2,6 +2,7 @@ package io.peft4j.models;
 
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.NextTokens;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
@@ -49,6 +50,13 @@ public interface Network {
       Pass pass, ModelInputs inputs, NextTokens loss, double weight) {
     return OptionalDouble.empty();
   }
+
+  /**
+   * Says what {@link #forward} computes, without dropout and adapters.
+   *
+   * @param graph takes it down
+   */
+  void describe(ModelGraph graph);
 
   /**
    * The shapes of the outputs.

@@ -10,7 +10,6 @@ import ai.djl.training.ParameterStore;
 import ai.djl.util.PairList;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.InvalidConfigException;
-import io.peft4j.models.gguf.GgufConverter;
 import io.peft4j.models.gguf.GgufFile;
 import io.peft4j.models.gguf.GgufModel;
 import io.peft4j.models.onnx.BertOnnx;
@@ -22,13 +21,13 @@ import io.peft4j.nn.PassSource;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.nn.WeightStore;
+import io.peft4j.state.AtomicFiles;
 import io.peft4j.state.Checkpoint;
 import io.peft4j.state.Json;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Scopes;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
@@ -219,20 +218,12 @@ public final class PretrainedModel extends AbstractBlock
     return blueprint.config().deepCopy();
   }
 
-  /**
-   * Hugging Face's name of the family.
-   *
-   * @return for example {@code bert}
-   */
+  /** {@return Hugging Face's name of the family, for example {@code bert}} */
   public String modelType() {
     return blueprint.family().modelType();
   }
 
-  /**
-   * Hugging Face's name of the class.
-   *
-   * @return for example {@code BertForSequenceClassification}
-   */
+  /** {@return Hugging Face's name of the class, for example {@code BertModel}} */
   public String architecture() {
     return blueprint.architecture();
   }
@@ -295,8 +286,8 @@ public final class PretrainedModel extends AbstractBlock
     return BasePass.over(weights);
   }
 
-  /** The network, for those in this package that run it step by step. */
-  Network network() {
+  /** {@return the model without its weights: names, shapes, and how it computes} */
+  public Network network() {
     return network;
   }
 
@@ -369,13 +360,20 @@ public final class PretrainedModel extends AbstractBlock
     try (WeightSnapshot lease = weights.lease()) {
       ModelWriter.write(target, options, layout(), lease, blueprint);
     }
-    if (directory != null && Files.isDirectory(directory)) {
-      ModelWriter.copyOthers(directory, target);
-    } else if (directory != null && Files.exists(directory)) {
-      try (GgufModel origin = GgufModel.open(directory)) {
-        GgufConverter.writeOthers(origin, target);
-      }
-    }
+    ModelWriter.writeOthers(directory, target);
+  }
+
+  /**
+   * Saves what belongs to the model beside its weights: {@code config.json}, and the tokenizer's
+   * and generation's files of the directory or GGUF file it was loaded from.
+   *
+   * @param target the directory, made if it is missing
+   * @throws io.peft4j.PeftException if a file cannot be written
+   */
+  public void saveDescription(Path target) {
+    AtomicFiles.createDirectories(target);
+    AtomicFiles.writeString(target.resolve("config.json"), Json.toPythonString(config()) + "\n");
+    ModelWriter.writeOthers(directory, target);
   }
 
   /**

@@ -3,6 +3,8 @@ package io.peft4j.models.bert;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.DataType;
 import io.peft4j.models.ModelInputs;
+import io.peft4j.models.graph.GraphValue;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Embedding;
 import io.peft4j.nn.LayerNorm;
 import io.peft4j.nn.Pass;
@@ -15,6 +17,7 @@ import io.peft4j.torch.Scopes;
  * its position, normalised. Holds no arrays.
  */
 public final class BertEmbeddings {
+  private final String path;
   private final BertConfig config;
   private final Embedding words;
   private final Embedding types;
@@ -30,7 +33,7 @@ public final class BertEmbeddings {
    */
   public BertEmbeddings(ModelLayout layout, String prefix, BertConfig config) {
     this.config = config;
-    String path = prefix + "embeddings.";
+    path = prefix + "embeddings.";
     words = new Embedding(layout, path + "word_embeddings");
     types = new Embedding(layout, path + "token_type_embeddings");
     positions = new Embedding(layout, path + "position_embeddings");
@@ -59,5 +62,23 @@ public final class BertEmbeddings {
                   .add(positions.forward(pass, places));
           return Ops.dropout(norm.forward(pass, sum), config.hiddenDropout(), pass.dropout());
         });
+  }
+
+  /**
+   * Says what {@link #forward} computes.
+   *
+   * @param graph takes it down
+   * @param places the position of each token
+   * @return [batch, length, hidden]
+   */
+  public GraphValue describe(ModelGraph graph, GraphValue places) {
+    graph.module(path.substring(0, path.length() - 1));
+    GraphValue sum =
+        graph.add(
+            graph.add(
+                graph.embedding(path + "word_embeddings", graph.tokens()),
+                graph.embedding(path + "token_type_embeddings", graph.tokenTypes())),
+            graph.embedding(path + "position_embeddings", places));
+    return graph.layerNorm(path + "LayerNorm", sum, config.epsilon());
   }
 }

@@ -1,6 +1,8 @@
 package io.peft4j.models.bert;
 
 import ai.djl.ndarray.NDArray;
+import io.peft4j.models.graph.GraphValue;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
 import java.util.ArrayList;
@@ -53,6 +55,21 @@ public final class BertEncoder {
     NDArray x = embedded;
     for (BertLayer layer : layers) {
       x = pass.layer(x, input -> layer.forward(pass, input, padding));
+    }
+    return x;
+  }
+
+  /**
+   * Says what {@link #forward} computes.
+   *
+   * @param graph takes it down
+   * @param embedded [batch, length, hidden]
+   * @return [batch, length, hidden]
+   */
+  public GraphValue describe(ModelGraph graph, GraphValue embedded) {
+    GraphValue x = embedded;
+    for (BertLayer layer : layers) {
+      x = layer.describe(graph, x);
     }
     return x;
   }

@@ -1,11 +1,14 @@
 package io.peft4j.models.bert;
 
 import ai.djl.ndarray.NDArray;
+import io.peft4j.models.graph.GraphValue;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Join;
 import io.peft4j.nn.LayerNorm;
 import io.peft4j.nn.Linear;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
+import io.peft4j.torch.Activation;
 import io.peft4j.torch.Attention;
 import io.peft4j.torch.Ops;
 import org.jspecify.annotations.Nullable;
@@ -14,6 +17,7 @@ import org.jspecify.annotations.Nullable;
  * One layer of the encoder: attention and feed-forward, each joined with its input and normalised.
  */
 final class BertLayer {
+  private final String path;
   private final BertConfig config;
   private final Attention attention;
   private final Linear query;
@@ -26,6 +30,7 @@ final class BertLayer {
   private final Join outputJoin;
 
   BertLayer(ModelLayout layout, String path, BertConfig config) {
+    this.path = path;
     this.config = config;
     attention = Attention.of(config.heads(), config.heads());
     query = new Linear(layout, path + ".attention.self.query");
@@ -68,6 +73,30 @@ final class BertLayer {
     NDArray inner = intermediate.forward(pass, attended);
     NDArray activated = config.tanhGelu() ? Ops.geluTanh(inner) : Ops.gelu(inner);
     return outputJoin.forward(pass, dropout(pass, output.forward(pass, activated)), attended);
+  }
+
+  /** Says what {@link #forward} computes. */
+  GraphValue describe(ModelGraph graph, GraphValue x) {
+    String self = path + ".attention.self";
+    graph.module(self);
+    GraphValue context =
+        graph.attend(
+            attention,
+            graph.linear(self + ".query", x),
+            graph.linear(self + ".key", x),
+            graph.linear(self + ".value", x));
+    GraphValue attended = joined(graph, path + ".attention.output", context, x);
+    graph.module(path + ".intermediate");
+    GraphValue inner = graph.linear(path + ".intermediate.dense", attended);
+    GraphValue activated =
+        graph.activate(config.tanhGelu() ? Activation.GELU_TANH : Activation.GELU, inner);
+    return joined(graph, path + ".output", activated, attended);
+  }
+
+  private GraphValue joined(ModelGraph graph, String part, GraphValue x, GraphValue residual) {
+    graph.module(part);
+    GraphValue sum = graph.add(graph.linear(part + ".dense", x), residual);
+    return graph.layerNorm(part + ".LayerNorm", sum, config.epsilon());
   }
 
   private NDArray dropout(Pass pass, NDArray x) {

@@ -6,6 +6,8 @@ import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.models.ModelInputs;
 import io.peft4j.models.Network;
+import io.peft4j.models.graph.GraphValue;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Linear;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
@@ -15,6 +17,7 @@ import org.jspecify.annotations.Nullable;
 /** BERT without a head (with or without pooler), or with one for sequences or for tokens. */
 final class BertNetwork implements Network {
   private final BertConfig config;
+  private final String prefix;
   private final ModelLayout layout;
   private final BertEmbeddings embeddings;
   private final BertEncoder encoder;
@@ -25,7 +28,7 @@ final class BertNetwork implements Network {
   BertNetwork(BertConfig config, BertTask task, boolean withPooler) {
     this.config = config;
     boolean withClassifier = task == BertTask.SEQUENCE_CLASSIFICATION;
-    String prefix = task == BertTask.HIDDEN_STATES ? "" : BertFamily.PREFIX;
+    prefix = task == BertTask.HIDDEN_STATES ? "" : BertFamily.PREFIX;
     layout = layout(config, prefix, task, withPooler);
     embeddings = new BertEmbeddings(layout, prefix, config);
     encoder = new BertEncoder(layout, prefix, config);
@@ -107,6 +110,30 @@ final class BertNetwork implements Network {
   private static NDList named(NDArray array, String name) {
     array.setName(name);
     return new NDList(array);
+  }
+
+  @Override
+  public void describe(ModelGraph graph) {
+    GraphValue hidden = encoder.describe(graph, embeddings.describe(graph, graph.order()));
+    graph.module("");
+    if (tokens != null) {
+      tokens.describe(graph, hidden);
+      return;
+    }
+    if (classifier == null) {
+      graph.output("last_hidden_state", hidden);
+    }
+    if (pooler != null) {
+      graph.module(prefix + "pooler");
+      GraphValue pooled = graph.tanh(graph.linear(prefix + "pooler.dense", graph.first(hidden)));
+      if (classifier == null) {
+        graph.output("pooler_output", pooled);
+      } else {
+        graph.output("logits", graph.linear("classifier", pooled));
+      }
+    } else if (classifier != null) {
+      graph.output("logits", graph.linear("classifier", graph.mean(hidden)));
+    }
   }
 
   @Override

@@ -3,6 +3,8 @@ package io.peft4j.models.bert;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.models.graph.GraphValue;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Linear;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
@@ -62,6 +64,22 @@ public final class TokenHead {
     }
     NDArray dropped = Ops.dropout(hidden, config.classifierDropout(), pass.dropout());
     return new NDList(named(linear.forward(pass, dropped), "logits"));
+  }
+
+  /**
+   * Says what {@link #forward} computes.
+   *
+   * @param graph takes it down
+   * @param hidden [batch, length, hidden]
+   */
+  public void describe(ModelGraph graph, GraphValue hidden) {
+    if (answers) {
+      GraphValue both = graph.linear(ANSWERS, hidden);
+      graph.output("start_logits", graph.feature(both, 0));
+      graph.output("end_logits", graph.feature(both, 1));
+    } else {
+      graph.output("logits", graph.linear(CLASSIFIER, hidden));
+    }
   }
 
   private static NDArray named(NDArray array, String name) {

@@ -8,6 +8,8 @@ import ai.djl.pytorch.engine.PtNDArray;
 import ai.djl.pytorch.jni.JniUtils;
 import io.peft4j.models.InvalidInputException;
 import io.peft4j.models.ModelInputs;
+import io.peft4j.models.graph.GraphValue;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Layer;
 import io.peft4j.nn.Linear;
 import io.peft4j.nn.NextTokens;
@@ -171,6 +173,29 @@ public final class DecoderHead {
     return linear == null || config.task() != DecoderTask.NEXT_TOKEN
         ? null
         : linear.untouched(pass);
+  }
+
+  /**
+   * Says what {@link #forward} computes.
+   *
+   * @param graph takes it down
+   * @param states the hidden states, normalised, [batch, length, hidden]
+   */
+  public void describe(ModelGraph graph, GraphValue states) {
+    graph.module("");
+    switch (config.task()) {
+      case HIDDEN_STATES -> graph.output("last_hidden_state", states);
+      case NEXT_TOKEN -> {
+        GraphValue logits = graph.linear(LOGITS, states);
+        double bound = config.softcap();
+        graph.output(
+            "logits",
+            bound > 0 ? graph.scale(graph.tanh(graph.scale(logits, 1 / bound)), bound) : logits);
+      }
+      case SEQUENCE_CLASSIFICATION ->
+          graph.output("logits", graph.linear(SCORE, graph.last(states, config.padding())));
+      case TOKEN_CLASSIFICATION -> graph.output("logits", graph.linear(CLASSIFIER, states));
+    }
   }
 
   /** The states of the rightmost tokens that are not padding. */

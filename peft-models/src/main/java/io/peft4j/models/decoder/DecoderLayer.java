@@ -3,6 +3,8 @@ package io.peft4j.models.decoder;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import io.peft4j.models.CausalContext;
+import io.peft4j.models.graph.GraphValue;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Join;
 import io.peft4j.nn.Linear;
 import io.peft4j.nn.Pass;
@@ -96,6 +98,52 @@ final class DecoderLayer {
     NDArray activated = config.activation().gated(gated[0], gated[1]);
     NDArray output = outer(pass, outputNorm, down.forward(pass, activated));
     return outputJoin.forward(pass, output, attended);
+  }
+
+  /** Says what {@link #forward} computes. */
+  GraphValue describe(ModelGraph graph, GraphValue x, Rope rope) {
+    boolean headNorms = config.options().headNorms();
+    boolean outerNorms = config.options().outerNorms();
+    graph.module(names.attention());
+    GraphValue[] parts =
+        Projections.describe(
+            graph, names.inputs(), names.inputSizes(), norm(graph, names.inputNorm(), x));
+    GraphValue query = headNorms ? headwise(graph, names.queryNorm(), parts[0]) : parts[0];
+    GraphValue key = headNorms ? headwise(graph, names.keyNorm(), parts[1]) : parts[1];
+    GraphValue seen =
+        graph.attendCausally(
+            index,
+            config.attention(),
+            graph.rotate(query, rope, config.rotary()),
+            graph.rotate(key, rope, config.rotary()),
+            parts[2],
+            window);
+    GraphValue attention = graph.linear(names.attentionOutput(), seen);
+    if (outerNorms) {
+      attention = norm(graph, names.attentionNorm(), attention);
+    }
+    graph.module(names.path());
+    GraphValue attended = graph.add(x, attention);
+    graph.module(names.feedForward());
+    GraphValue[] gated =
+        Projections.describe(
+            graph, names.inner(), names.innerSizes(), norm(graph, names.innerNorm(), attended));
+    GraphValue activated = graph.multiply(graph.activate(config.activation(), gated[0]), gated[1]);
+    GraphValue output = graph.linear(names.down(), activated);
+    if (outerNorms) {
+      output = norm(graph, names.outputNorm(), output);
+    }
+    graph.module(names.path());
+    return graph.add(attended, output);
+  }
+
+  private GraphValue norm(ModelGraph graph, String path, GraphValue x) {
+    return graph.rmsNorm(path, x, config.epsilon(), config.options().shiftedNorms());
+  }
+
+  private GraphValue headwise(ModelGraph graph, String path, GraphValue x) {
+    long features = path.equals(names.queryNorm()) ? config.querySize() : config.keySize();
+    return graph.join(norm(graph, path, graph.split(x, config.headSize())), features);
   }
 
   /** Normalises each head by itself. */

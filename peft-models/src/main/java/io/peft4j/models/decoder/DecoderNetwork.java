@@ -6,6 +6,8 @@ import ai.djl.ndarray.types.Shape;
 import io.peft4j.models.CausalContext;
 import io.peft4j.models.ModelInputs;
 import io.peft4j.models.Network;
+import io.peft4j.models.graph.GraphValue;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Embedding;
 import io.peft4j.nn.NextTokens;
 import io.peft4j.nn.Pass;
@@ -33,6 +35,7 @@ final class DecoderNetwork implements Network {
   private final DecoderTask task;
   private final int[] windows;
   private final ModelLayout layout;
+  private final String prefix;
   private final Embedding tokens;
   private final List<DecoderLayer> layers = new ArrayList<>();
   private final RmsNorm norm;
@@ -47,7 +50,7 @@ final class DecoderNetwork implements Network {
     HeadConfig ending =
         new HeadConfig(
             task, config.tied(), config.finalSoftcap(), labels, padding == null ? -1 : padding, 0);
-    String prefix = task == DecoderTask.HIDDEN_STATES ? "" : DecoderFamily.PREFIX;
+    prefix = task == DecoderTask.HIDDEN_STATES ? "" : DecoderFamily.PREFIX;
     layout = layout(config, prefix, ending);
     tokens = new Embedding(layout, prefix + "embed_tokens");
     LayerConfig layer = config.layer();
@@ -152,6 +155,21 @@ final class DecoderNetwork implements Network {
     OptionalDouble value = head.accumulateGradients(pass, step.recorded(x), norm, loss, weight);
     pass.backward();
     return value;
+  }
+
+  @Override
+  public void describe(ModelGraph graph) {
+    graph.module(prefix + "embed_tokens");
+    GraphValue x = graph.embedding(prefix + "embed_tokens", graph.tokens());
+    if (config.embeddingScale() != 1) {
+      x = graph.scale(x, config.embeddingScale());
+    }
+    for (int i = 0; i < layers.size(); i++) {
+      x = layers.get(i).describe(graph, x, config.ropes().get(i));
+    }
+    LayerConfig layer = config.layer();
+    head.describe(
+        graph, graph.rmsNorm(prefix + "norm", x, layer.epsilon(), layer.options().shiftedNorms()));
   }
 
   @Override

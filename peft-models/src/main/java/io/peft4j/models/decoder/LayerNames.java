@@ -63,6 +63,16 @@ record LayerNames(String path, LayerConfig config) {
     return path + ".post_feedforward_layernorm";
   }
 
+  /** The module of the attention. */
+  String attention() {
+    return path + ".self_attn";
+  }
+
+  /** The module of the feed-forward network. */
+  String feedForward() {
+    return path + ".mlp";
+  }
+
   private String attention(String name) {
     return path + ".self_attn." + name;
   }

@@ -2,6 +2,8 @@ package io.peft4j.models.decoder;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.index.NDIndex;
+import io.peft4j.models.graph.GraphValue;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Linear;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
@@ -32,6 +34,19 @@ final class Projections {
           all == null
               ? layers.get(i).forward(pass, x)
               : all.get(new NDIndex().addAllDim(2).addSliceDim(begin, begin + sizes[i]));
+      begin += sizes[i];
+    }
+    return parts;
+  }
+
+  /** Says what {@link #forward} computes with such paths and sizes. */
+  static GraphValue[] describe(ModelGraph graph, List<String> paths, int[] sizes, GraphValue x) {
+    GraphValue[] parts = new GraphValue[sizes.length];
+    GraphValue all = paths.size() == 1 ? graph.linear(paths.get(0), x) : null;
+    long begin = 0;
+    for (int i = 0; i < parts.length; i++) {
+      parts[i] =
+          all == null ? graph.linear(paths.get(i), x) : graph.slice(all, begin, begin + sizes[i]);
       begin += sizes[i];
     }
     return parts;

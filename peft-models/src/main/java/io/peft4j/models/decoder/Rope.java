@@ -2,7 +2,9 @@ package io.peft4j.models.decoder;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.NDManager;
 import io.peft4j.torch.Kernel;
+import io.peft4j.torch.Ops;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -229,6 +231,21 @@ public record Rope(double theta, int size, Scaling scaling) {
   }
 
   /**
+   * The frequencies of a pass, of which Rope's angles are multiples.
+   *
+   * @param manager where they are made
+   * @param largest the largest position of the pass; matters to {@link Dynamic} and {@link
+   *     LongFactors} only
+   * @return float32 [size / 2]
+   */
+  public NDArray frequencies(NDManager manager, long largest) {
+    List<String> lines = new ArrayList<>(beginning());
+    lines.add("return f");
+    return Kernel.of("p: Tensor -> Tensor", lines.toArray(String[]::new))
+        .call(Ops.engineOwned(manager.create(new long[] {largest})));
+  }
+
+  /**
    * Cosines and sines for some positions. They belong to a pass and cost little next to it.
    *
    * @param positions int64 [batch or 1, length]
@@ -238,13 +255,19 @@ public record Rope(double theta, int size, Scaling scaling) {
     return TABLES.computeIfAbsent(this, Rope::kernel).callMany(positions);
   }
 
-  private static Kernel kernel(Rope rope) {
+  /** Makes f of p. */
+  private List<String> beginning() {
     List<String> lines = new ArrayList<>();
     lines.add(
         "i = torch.to(torch.arange(0, %s, 2, dtype=None, layout=None, device=ops.prim.device(p)), 6)"
-            .formatted(rope.size));
-    lines.add("e = torch.div(i, " + rope.size + ")");
-    lines.addAll(rope.scaling.statements(rope.theta, rope.size));
+            .formatted(size));
+    lines.add("e = torch.div(i, " + size + ")");
+    lines.addAll(scaling.statements(theta, size));
+    return lines;
+  }
+
+  private static Kernel kernel(Rope rope) {
+    List<String> lines = new ArrayList<>(rope.beginning());
     lines.add("a = torch.unsqueeze(torch.mul(torch.unsqueeze(torch.to(p, 6), -1), f), 2)");
     double factor = rope.scaling.attentionFactor();
     String times = factor == 1 ? "%s" : "torch.mul(%s, " + factor + ")";

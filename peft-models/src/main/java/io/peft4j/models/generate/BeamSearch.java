@@ -1,12 +1,12 @@
 package io.peft4j.models.generate;
 
-import io.peft4j.models.CausalDecoder;
+import io.peft4j.models.TokenDecoder;
 import java.util.ArrayList;
 import java.util.List;
 
 /** Follows several continuations of each prompt at once and gives the best of each. */
 final class BeamSearch {
-  private final CausalDecoder decoder;
+  private final TokenDecoder decoder;
   private final int beams;
   private final List<BeamRow> rows = new ArrayList<>();
   private final float[] scores;
@@ -19,7 +19,7 @@ final class BeamSearch {
    * @param context how many tokens the model's context holds
    */
   BeamSearch(
-      CausalDecoder decoder,
+      TokenDecoder decoder,
       List<long[]> prompts,
       int context,
       Settings settings,

@@ -1,8 +1,7 @@
 package io.peft4j.models.generate;
 
-import io.peft4j.models.CausalDecoder;
 import io.peft4j.models.InvalidInputException;
-import io.peft4j.models.PretrainedModel;
+import io.peft4j.models.TokenDecoder;
 import io.peft4j.models.Tokenizer;
 import io.peft4j.nn.PassSource;
 import java.util.ArrayList;
@@ -32,25 +31,24 @@ import org.jspecify.annotations.Nullable;
  * adapters as they are when it begins.
  */
 public final class Generator {
-  private final PassSource source;
+  private final TextEngine engine;
   private final Tokenizer tokenizer;
   private final ModelDefaults defaults;
   private final int context;
 
-  private Generator(PassSource source, Tokenizer tokenizer) {
-    PretrainedModel model = CausalDecoder.causal(source);
-    this.source = source;
+  private Generator(TextEngine engine, Tokenizer tokenizer) {
+    this.engine = engine;
     this.tokenizer = tokenizer;
-    defaults = ModelDefaults.of(model);
-    context = CausalDecoder.limits(source).longest();
+    defaults = ModelDefaults.of(engine);
+    context = engine.context();
   }
 
   /**
    * A generator over a model.
    *
-   * @param source a {@link PretrainedModel} that is a causal language model, or a {@link
-   *     io.peft4j.PeftModel} or {@link io.peft4j.PeftView} of one; must stay open while this is
-   *     used
+   * @param source a {@link io.peft4j.models.PretrainedModel} that is a causal language model, or a
+   *     {@link io.peft4j.PeftModel} or {@link io.peft4j.PeftView} of one; must stay open while this
+   *     is used
    * @param tokenizer the model's tokenizer; must stay open while this is used
    * @return the generator
    * @throws InvalidInputException if the model is not a causal language model
@@ -58,7 +56,20 @@ public final class Generator {
    *     damaged
    */
   public static Generator of(PassSource source, Tokenizer tokenizer) {
-    return new Generator(source, tokenizer);
+    return of(ModelEngine.of(source), tokenizer);
+  }
+
+  /**
+   * A generator over another engine.
+   *
+   * @param engine a causal language model; must stay open while this is used
+   * @param tokenizer the model's tokenizer; must stay open while this is used
+   * @return the generator
+   * @throws io.peft4j.MalformedFileException if the model's {@code generation_config.json} is
+   *     damaged
+   */
+  public static Generator of(TextEngine engine, Tokenizer tokenizer) {
+    return new Generator(engine, tokenizer);
   }
 
   /**
@@ -173,8 +184,7 @@ public final class Generator {
           "tokens can be told as they come where there is one beam; there are " + settings.beams());
     }
     StopStrings stops = new StopStrings(settings.stopStrings(), tokenizer);
-    try (CausalDecoder decoder =
-        CausalDecoder.start(source, prompts, settings.beams(), settings.maxNewTokens())) {
+    try (TokenDecoder decoder = engine.start(prompts, settings.beams(), settings.maxNewTokens())) {
       return settings.beams() > 1
           ? beams(decoder, prompts, settings, stops)
           : rows(decoder, prompts, settings, stops, listener);
@@ -191,7 +201,7 @@ public final class Generator {
   }
 
   private List<GenerationResult> rows(
-      CausalDecoder decoder,
+      TokenDecoder decoder,
       List<long[]> prompts,
       Settings settings,
       StopStrings stops,
@@ -205,7 +215,7 @@ public final class Generator {
   }
 
   private List<GenerationResult> beams(
-      CausalDecoder decoder, List<long[]> prompts, Settings settings, StopStrings stops) {
+      TokenDecoder decoder, List<long[]> prompts, Settings settings, StopStrings stops) {
     List<GenerationResult> results = new ArrayList<>();
     for (Beam beam : new BeamSearch(decoder, prompts, context, settings, stops).run()) {
       long[] all = beam.tokens();

@@ -3,7 +3,6 @@ package io.peft4j.models.generate;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.models.ConfigValues;
-import io.peft4j.models.PretrainedModel;
 import io.peft4j.state.Json;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -63,7 +62,7 @@ final class ModelDefaults {
     values = new ConfigValues(json, origin);
   }
 
-  static ModelDefaults of(PretrainedModel model) {
+  static ModelDefaults of(TextEngine model) {
     Path file = model.directory().map(d -> d.resolve("generation_config.json")).orElse(null);
     return file != null && Files.isRegularFile(file)
         ? new ModelDefaults(Json.readObject(file), file.toString(), true)

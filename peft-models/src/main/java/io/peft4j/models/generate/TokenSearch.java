@@ -1,13 +1,13 @@
 package io.peft4j.models.generate;
 
-import io.peft4j.models.CausalDecoder;
+import io.peft4j.models.TokenDecoder;
 import java.util.List;
 import java.util.SplittableRandom;
 import org.jspecify.annotations.Nullable;
 
 /** Takes or draws one token after the other, for each row of a batch by itself. */
 final class TokenSearch {
-  private final CausalDecoder decoder;
+  private final TokenDecoder decoder;
   private final Settings settings;
   private final List<TextRow> rows;
   private final ScoreRules rules;
@@ -15,7 +15,7 @@ final class TokenSearch {
   private final @Nullable Candidates candidates;
   private float[] scores = {};
 
-  TokenSearch(CausalDecoder decoder, Settings settings, List<TextRow> rows) {
+  TokenSearch(TokenDecoder decoder, Settings settings, List<TextRow> rows) {
     this.decoder = decoder;
     this.settings = settings;
     this.rows = rows;

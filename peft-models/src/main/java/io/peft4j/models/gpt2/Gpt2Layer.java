@@ -4,6 +4,8 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.models.CausalContext;
+import io.peft4j.models.graph.GraphValue;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Join;
 import io.peft4j.nn.LayerNorm;
 import io.peft4j.nn.LinearTransposed;
@@ -15,6 +17,7 @@ import io.peft4j.torch.Ops;
 
 /** One layer: attention and feed-forward, each of a normalised input. */
 final class Gpt2Layer {
+  private final String path;
   private final Gpt2Config config;
   private final int index;
   private final Attention attention;
@@ -28,6 +31,7 @@ final class Gpt2Layer {
   private final Join outputJoin;
 
   Gpt2Layer(ModelLayout layout, String path, int index, Gpt2Config config) {
+    this.path = path;
     this.config = config;
     this.index = index;
     attention = new Attention(config.heads(), config.heads(), config.scale(index), 0);
@@ -71,6 +75,29 @@ final class Gpt2Layer {
     NDArray inner = intermediate.forward(pass, innerNorm.forward(pass, attended));
     NDArray activated = config.activation().apply(inner);
     return outputJoin.forward(pass, dropout(pass, output.forward(pass, activated)), attended);
+  }
+
+  /** Says what {@link #forward} computes. */
+  GraphValue describe(ModelGraph graph, GraphValue x) {
+    graph.module(path + ".attn");
+    GraphValue normed = graph.layerNorm(path + ".ln_1", x, config.epsilon());
+    GraphValue parts = graph.linear(path + ".attn.c_attn", normed);
+    long hidden = config.hidden();
+    GraphValue seen =
+        graph.attendCausally(
+            index,
+            attention,
+            graph.slice(parts, 0, hidden),
+            graph.slice(parts, hidden, 2 * hidden),
+            graph.slice(parts, 2 * hidden, 3 * hidden),
+            0);
+    GraphValue attended = graph.add(x, graph.linear(path + ".attn.c_proj", seen));
+    graph.module(path + ".mlp");
+    GraphValue inner =
+        graph.linear(
+            path + ".mlp.c_fc", graph.layerNorm(path + ".ln_2", attended, config.epsilon()));
+    return graph.add(
+        attended, graph.linear(path + ".mlp.c_proj", graph.activate(config.activation(), inner)));
   }
 
   private NDArray dropout(Pass pass, NDArray x) {

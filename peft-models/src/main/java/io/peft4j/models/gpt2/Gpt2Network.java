@@ -8,6 +8,8 @@ import io.peft4j.models.ModelInputs;
 import io.peft4j.models.Network;
 import io.peft4j.models.decoder.DecoderHead;
 import io.peft4j.models.decoder.DecoderTask;
+import io.peft4j.models.graph.GraphValue;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Embedding;
 import io.peft4j.nn.LayerNorm;
 import io.peft4j.nn.NextTokens;
@@ -26,6 +28,7 @@ import java.util.OptionalDouble;
 final class Gpt2Network implements Network {
   private final Gpt2Config config;
   private final ModelLayout layout;
+  private final String prefix;
   private final Embedding tokens;
   private final Embedding places;
   private final List<Gpt2Layer> layers = new ArrayList<>();
@@ -34,7 +37,7 @@ final class Gpt2Network implements Network {
 
   Gpt2Network(Gpt2Config config) {
     this.config = config;
-    String prefix = config.head().task() == DecoderTask.HIDDEN_STATES ? "" : Gpt2Family.PREFIX;
+    prefix = config.head().task() == DecoderTask.HIDDEN_STATES ? "" : Gpt2Family.PREFIX;
     layout = layout(config, prefix);
     tokens = new Embedding(layout, prefix + "wte");
     places = new Embedding(layout, prefix + "wpe");
@@ -114,6 +117,17 @@ final class Gpt2Network implements Network {
     return positions.getShape().get(0) == inputs.batch()
         ? positions
         : positions.broadcast(inputs.batch(), inputs.length());
+  }
+
+  @Override
+  public void describe(ModelGraph graph) {
+    GraphValue x = graph.embedding(prefix + "wte", graph.tokens());
+    graph.module(prefix + "wpe");
+    x = graph.add(x, graph.embedding(prefix + "wpe", graph.positions()));
+    for (Gpt2Layer layer : layers) {
+      x = layer.describe(graph, x);
+    }
+    head.describe(graph, graph.layerNorm(prefix + "ln_f", x, config.epsilon()));
   }
 
   @Override

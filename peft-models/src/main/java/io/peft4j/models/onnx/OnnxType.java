@@ -70,6 +70,15 @@ public enum OnnxType {
     return bits;
   }
 
+  /**
+   * The type's number in files.
+   *
+   * @return {@code TensorProto.DataType}
+   */
+  public int code() {
+    return code;
+  }
+
   static Optional<OnnxType> ofCode(long code) {
     for (OnnxType type : values()) {
       if (type.code == code) {

@@ -11,6 +11,8 @@ import io.peft4j.models.bert.BertEmbeddings;
 import io.peft4j.models.bert.BertEncoder;
 import io.peft4j.models.bert.BertTask;
 import io.peft4j.models.bert.TokenHead;
+import io.peft4j.models.graph.GraphValue;
+import io.peft4j.models.graph.ModelGraph;
 import io.peft4j.nn.Linear;
 import io.peft4j.nn.Pass;
 import io.peft4j.target.ModelLayout;
@@ -21,6 +23,7 @@ import org.jspecify.annotations.Nullable;
 final class RobertaNetwork implements Network {
   private final BertConfig config;
   private final int padding;
+  private final String prefix;
   private final ModelLayout layout;
   private final BertEmbeddings embeddings;
   private final BertEncoder encoder;
@@ -33,7 +36,7 @@ final class RobertaNetwork implements Network {
     this.config = config;
     this.padding = padding;
     boolean withClassifier = task == BertTask.SEQUENCE_CLASSIFICATION;
-    String prefix = task == BertTask.HIDDEN_STATES ? "" : RobertaFamily.PREFIX;
+    prefix = task == BertTask.HIDDEN_STATES ? "" : RobertaFamily.PREFIX;
     layout = layout(config, prefix, task, withPooler);
     embeddings = new BertEmbeddings(layout, prefix, config);
     encoder = new BertEncoder(layout, prefix, config);
@@ -123,6 +126,29 @@ final class RobertaNetwork implements Network {
   private static NDList named(NDArray array, String name) {
     array.setName(name);
     return new NDList(array);
+  }
+
+  @Override
+  public void describe(ModelGraph graph) {
+    graph.module(prefix + "embeddings");
+    GraphValue hidden =
+        encoder.describe(graph, embeddings.describe(graph, graph.orderAfter(padding)));
+    graph.module("");
+    if (tokens != null) {
+      tokens.describe(graph, hidden);
+    } else if (headOutput != null) {
+      graph.module("classifier");
+      GraphValue inner = graph.tanh(graph.linear("classifier.dense", graph.first(hidden)));
+      graph.output("logits", graph.linear("classifier.out_proj", inner));
+    } else {
+      graph.output("last_hidden_state", hidden);
+      if (pooler != null) {
+        graph.module(prefix + "pooler");
+        graph.output(
+            "pooler_output",
+            graph.tanh(graph.linear(prefix + "pooler.dense", graph.first(hidden))));
+      }
+    }
   }
 
   @Override

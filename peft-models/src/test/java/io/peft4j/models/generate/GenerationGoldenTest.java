@@ -84,7 +84,8 @@ final class GenerationGoldenTest {
       GenerationOptions options = Cases.options(each.path("options")).sample(true).build();
       long[] prompt = Cases.tokens(each.path("prompt"));
       PretrainedModel model = MODELS.get("llama");
-      Settings settings = Settings.of(options, ModelDefaults.of(model), prompt.length);
+      Settings settings =
+          Settings.of(options, ModelDefaults.of(ModelEngine.of(model)), prompt.length);
       double[] probabilities;
       try (CausalDecoder decoder = CausalDecoder.start(model, List.of(prompt), 1, 1)) {
         float[] scores = new float[decoder.vocabulary()];

@@ -12,7 +12,7 @@ final class Rows {
   /** A row after a prompt of one token, whose text is collected as it is told. */
   static TextRow row(
       PretrainedModel model, GenerationOptions options, Tokenizer tokenizer, StringBuilder told) {
-    Settings settings = Settings.of(options, ModelDefaults.of(model), 1);
+    Settings settings = Settings.of(options, ModelDefaults.of(ModelEngine.of(model)), 1);
     return new TextRow(
         0,
         PROMPT,

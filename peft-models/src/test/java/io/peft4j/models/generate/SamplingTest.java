@@ -36,7 +36,7 @@ final class SamplingTest {
   }
 
   private static Settings settings(GenerationOptions options) {
-    return Settings.of(options, ModelDefaults.of(model), PROMPT.length);
+    return Settings.of(options, ModelDefaults.of(ModelEngine.of(model)), PROMPT.length);
   }
 
   /**

@@ -1,8 +1,7 @@
-package io.peft4j.cli;
+package io.peft4j.state;
 
 import io.peft4j.InvalidConfigException;
 import io.peft4j.PeftException;
-import io.peft4j.state.AtomicFiles;
 import java.io.IOException;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
@@ -19,32 +18,44 @@ import org.jspecify.annotations.Nullable;
  * A directory that appears whole or not at all: it is written under a temporary name beside its
  * place, then renamed.
  */
-final class NewDirectory {
+public final class NewDirectory {
   private NewDirectory() {}
 
-  /** Refuses a place where something is already. */
-  static void check(Path target) {
+  /**
+   * Refuses a place where something is already.
+   *
+   * @param target the directory
+   * @throws InvalidConfigException if there is a file, or a directory that is not empty
+   */
+  public static void check(Path target) {
     if (!Files.exists(target)) {
       return;
     }
     if (!Files.isDirectory(target)) {
-      throw new InvalidConfigException("--out: " + target + " is a file, not a directory");
+      throw new InvalidConfigException(target + " is a file, not a directory");
     }
     try (Stream<Path> entries = Files.list(target)) {
       if (entries.findAny().isPresent()) {
-        throw new InvalidConfigException(
-            "--out: " + target + " is not empty; give a new or empty directory");
+        throw new InvalidConfigException(target + " is not empty; give a new or empty directory");
       }
     } catch (IOException e) {
-      throw new PeftException("--out: " + target + " cannot be read: " + e, e);
+      throw new PeftException(target + " cannot be read: " + e, e);
     }
   }
 
-  static void write(Path target, Consumer<Path> content) {
+  /**
+   * Writes a directory.
+   *
+   * @param target the directory; nothing or an empty directory may be there
+   * @param content makes the directory that it is given, and what is in it
+   * @throws InvalidConfigException if there is something already
+   * @throws PeftException if it cannot be written
+   */
+  public static void write(Path target, Consumer<Path> content) {
     Path place = place(target);
     Path parent = place.getParent();
     if (parent == null) {
-      throw new InvalidConfigException("--out: " + target + " cannot be written");
+      throw new InvalidConfigException(target + " cannot be written");
     }
     AtomicFiles.createDirectories(parent);
     Path temporary = parent.resolve("." + place.getFileName() + "." + UUID.randomUUID() + ".tmp");
@@ -56,7 +67,7 @@ final class NewDirectory {
       check(target);
       Files.move(temporary, place, StandardCopyOption.REPLACE_EXISTING);
     } catch (IOException e) {
-      throw new PeftException("--out: " + target + " cannot be written: " + e, e);
+      throw new PeftException(target + " cannot be written: " + e, e);
     } finally {
       delete(temporary);
       Runtime.getRuntime().removeShutdownHook(cleaner);
@@ -68,7 +79,7 @@ final class NewDirectory {
     try {
       return Files.exists(target) ? target.toRealPath() : target.toAbsolutePath().normalize();
     } catch (IOException e) {
-      throw new PeftException("--out: " + target + " cannot be read: " + e, e);
+      throw new PeftException(target + " cannot be read: " + e, e);
     }
   }
 
