@@ -9,6 +9,7 @@ import io.peft4j.nn.Pass;
 import io.peft4j.nn.RmsNorm;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Ops;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** One layer of a decoder: attention and gated feed-forward, each of a normalised input. */
@@ -58,7 +59,8 @@ final class DecoderLayer {
             window,
             config,
             new FusedLayer.Norms(
-                inputNorm, innerNorm, queryNorm, keyNorm, attentionNorm, outputNorm));
+                inputNorm, innerNorm, queryNorm, keyNorm, attentionNorm, outputNorm),
+            List.of(attentionJoin, outputJoin));
   }
 
   private RmsNorm norm(ModelLayout layout, String path) {
