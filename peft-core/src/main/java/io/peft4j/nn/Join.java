@@ -73,12 +73,13 @@ public final class Join {
       }
       if (joined != null) {
         throw new AdapterStateException(
-            "two active adapters act on the join " + path + "; one of them can be active at a time");
+            "two active adapters act on the join "
+                + path
+                + "; one of them can be active at a time");
       }
       float strength = segment.strengths()[i];
       joined =
-          adapter.join(
-              new JoinCall(h, x, sum -> normalise(pass, sum), strength, pass.dropout()));
+          adapter.join(new JoinCall(h, x, sum -> normalise(pass, sum), strength, pass.dropout()));
     }
     return joined == null ? normalise(pass, h.add(x)) : joined;
   }

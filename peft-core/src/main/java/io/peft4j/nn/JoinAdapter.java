@@ -3,8 +3,8 @@ package io.peft4j.nn;
 import ai.djl.ndarray.NDArray;
 
 /**
- * What an adapter does where a sub-layer meets the residual: bottleneck adapters act here. It has no
- * weight to fold into, so it cannot be merged. A pure function of the call and its own tensors.
+ * What an adapter does where a sub-layer meets the residual: bottleneck adapters act here. It has
+ * no weight to fold into, so it cannot be merged. A pure function of the call and its own tensors.
  */
 public interface JoinAdapter {
 

@@ -100,9 +100,7 @@ class JoinTest {
     AdapterStateException error =
         assertThrows(
             AdapterStateException.class,
-            () ->
-                joined(
-                    segment(0, 2, new Scaled(JOIN.path(), 4), new Scaled(JOIN.path(), 1))));
+            () -> joined(segment(0, 2, new Scaled(JOIN.path(), 4), new Scaled(JOIN.path(), 1))));
     assertEquals(
         "two active adapters act on the join layer.0.output; one of them can be active at a time",
         error.getMessage());
