@@ -41,6 +41,14 @@ final class Merger {
    */
   static Map<Integer, Weight> merge(
       ModelLayout layout, WeightSnapshot weights, Segment segment, boolean safe) {
+    for (Acting acting : segment.adapters()) {
+      if (!acting.joinPaths().isEmpty()) {
+        throw new AdapterStateException(
+            "cannot be merged: what acts between a sub-layer and its residual is not linear and"
+                + " fits into no weight, at "
+                + String.join(", ", acting.joinPaths()));
+      }
+    }
     for (LayerSpec layer : layout.layers()) {
       for (Acting acting : segment.adapters()) {
         LayerAdapter adapter = acting.layer(layer.slot());

@@ -1,6 +1,12 @@
 package io.peft4j.nn;
 
 import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDArrays;
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.index.NDIndex;
+import io.peft4j.AdapterStateException;
+import io.peft4j.nn.Pass.Segment;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -42,7 +48,53 @@ public final class Join {
    * @return a new array of the same shape
    */
   public NDArray forward(Pass pass, NDArray h, NDArray x) {
-    NDArray sum = h.add(x);
+    List<Segment> segments = pass.segments();
+    if (isPlain(pass)) {
+      return normalise(pass, h.add(x));
+    }
+    if (segments.size() == 1) {
+      return forward(pass, segments.get(0), h, x);
+    }
+    NDList parts = new NDList(segments.size());
+    for (Segment segment : segments) {
+      NDIndex rows = new NDIndex().addSliceDim(segment.begin(), segment.end());
+      parts.add(forward(pass, segment, h.get(rows), x.get(rows)));
+    }
+    return NDArrays.concat(parts);
+  }
+
+  /** One adapter of a segment may act here: how two would compose is not decided yet. */
+  private NDArray forward(Pass pass, Segment segment, NDArray h, NDArray x) {
+    NDArray joined = null;
+    for (int i = 0; i < segment.adapters().size(); i++) {
+      JoinAdapter adapter = segment.adapters().get(i).join(path);
+      if (adapter == null) {
+        continue;
+      }
+      if (joined != null) {
+        throw new AdapterStateException(
+            "two active adapters act on the join "
+                + path
+                + "; one of them can be active at a time");
+      }
+      float strength = segment.strengths()[i];
+      joined =
+          adapter.join(new JoinCall(h, x, sum -> normalise(pass, sum), strength, pass.dropout()));
+    }
+    return joined == null ? normalise(pass, h.add(x)) : joined;
+  }
+
+  /**
+   * Tells whether the model's own join is all that happens here, so that a fused form may be used.
+   *
+   * @param pass weights and adapters
+   * @return false if an adapter of any segment acts here
+   */
+  public boolean isPlain(Pass pass) {
+    return pass.segments().stream().noneMatch(segment -> segment.joins(path));
+  }
+
+  private NDArray normalise(Pass pass, NDArray sum) {
     return norm == null ? sum : norm.forward(pass, sum);
   }
 }

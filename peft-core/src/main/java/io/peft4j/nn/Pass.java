@@ -185,6 +185,15 @@ public final class Pass implements AutoCloseable {
       return null;
     }
 
+    boolean joins(String path) {
+      for (int i = 0; i < adapters.size(); i++) {
+        if (adapters.get(i).join(path) != null) {
+          return true;
+        }
+      }
+      return false;
+    }
+
     boolean acts(int slot) {
       for (int i = 0; i < adapters.size(); i++) {
         if (adapters.get(i).layer(slot) != null) {

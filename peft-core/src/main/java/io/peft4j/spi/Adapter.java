@@ -5,6 +5,7 @@ import ai.djl.ndarray.NDManager;
 import io.peft4j.AdapterStateException;
 import io.peft4j.PeftConfig;
 import io.peft4j.nn.Acting;
+import io.peft4j.nn.JoinAdapter;
 import io.peft4j.nn.LayerAdapter;
 import io.peft4j.state.AdapterState;
 import java.util.Collections;
@@ -24,6 +25,7 @@ public final class Adapter implements Acting {
   private final PeftConfig config;
   private final NDManager manager;
   private final @Nullable LayerAdapter[] layers;
+  private final Map<String, JoinAdapter> joins;
   private final @Nullable NDArray[] overrides;
   private final Map<String, NDArray> parameters;
   private final Map<String, NDArray> buffers;
@@ -37,6 +39,7 @@ public final class Adapter implements Acting {
     config = builder.config;
     manager = builder.manager;
     layers = builder.layers;
+    joins = Map.copyOf(builder.joins);
     overrides = builder.overrides;
     parameters = Collections.unmodifiableMap(new LinkedHashMap<>(builder.parameters));
     buffers = Collections.unmodifiableMap(new LinkedHashMap<>(builder.buffers));
@@ -67,6 +70,16 @@ public final class Adapter implements Acting {
   @Override
   public @Nullable LayerAdapter layer(int slot) {
     return layers[slot];
+  }
+
+  @Override
+  public @Nullable JoinAdapter join(String path) {
+    return joins.get(path);
+  }
+
+  @Override
+  public List<String> joinPaths() {
+    return joins.keySet().stream().sorted().toList();
   }
 
   @Override

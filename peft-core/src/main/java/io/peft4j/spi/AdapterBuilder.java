@@ -6,6 +6,7 @@ import ai.djl.ndarray.NDScope;
 import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.PeftConfig;
+import io.peft4j.nn.JoinAdapter;
 import io.peft4j.nn.LayerAdapter;
 import io.peft4j.spi.Adapter.AdaptedLayer;
 import io.peft4j.state.AdapterState;
@@ -23,6 +24,7 @@ import org.jspecify.annotations.Nullable;
 public final class AdapterBuilder {
   final PeftConfig config;
   final NDManager manager;
+  final Map<String, JoinAdapter> joins = new LinkedHashMap<>();
   final @Nullable LayerAdapter[] layers;
   final @Nullable NDArray[] overrides;
   final Map<String, NDArray> parameters = new LinkedHashMap<>();
@@ -102,6 +104,20 @@ public final class AdapterBuilder {
     LayerAdapter before = layers[layer.slot()];
     layers[layer.slot()] = before == null ? effect : new ChainedLayerAdapter(before, effect);
     adapted.add(new AdaptedLayer(layer.path(), effect.describe(), reason));
+  }
+
+  /**
+   * Lets something act where a sub-layer meets the residual.
+   *
+   * @param path the join's path
+   * @param effect what acts
+   * @param reason why the join was chosen, for reports
+   */
+  public void atJoin(String path, JoinAdapter effect, String reason) {
+    if (joins.putIfAbsent(path, effect) != null) {
+      throw new InvalidConfigException("one adapter acts on the join " + path + " twice");
+    }
+    report(path, effect.describe(), reason);
   }
 
   /**

@@ -11,6 +11,7 @@ import io.peft4j.nn.Pass;
 import io.peft4j.nn.RmsNorm;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Ops;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /** One layer of a decoder: attention and gated feed-forward, each of a normalised input. */
@@ -55,13 +56,15 @@ final class DecoderLayer {
     outputNorm = outerNorms ? norm(layout, names.outputNorm()) : null;
     FusedLayer.Norms norms =
         new FusedLayer.Norms(inputNorm, innerNorm, queryNorm, keyNorm, attentionNorm, outputNorm);
-    fused = new FusedLayer(layout, names, index, window, config, norms);
+    List<Join> joins = List.of(attentionJoin, outputJoin);
+    fused = new FusedLayer(layout, names, index, window, config, norms, joins);
     step =
         new LayerStep(
             config,
             window,
             new LayerStep.Linears(inputs.layers(), attentionOutput, inner.layers(), down),
-            norms);
+            norms,
+            joins);
   }
 
   private RmsNorm norm(ModelLayout layout, String path) {

@@ -6,6 +6,7 @@ import io.peft4j.models.CausalContext;
 import io.peft4j.nn.FusedLinear;
 import io.peft4j.nn.FusedLinear.Form;
 import io.peft4j.nn.FusedLinear.Operands;
+import io.peft4j.nn.Join;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.RmsNorm;
 import io.peft4j.target.ModelLayout;
@@ -32,6 +33,7 @@ final class FusedLayer {
   private final int window;
   private final List<RmsNorm> norms;
   private final List<FusedLinear> products;
+  private final List<Join> joins;
 
   private record Variant(LayerConfig config, List<Form> forms, boolean masked, int window) {}
 
@@ -41,7 +43,9 @@ final class FusedLayer {
       int index,
       int window,
       LayerConfig config,
-      Norms norms) {
+      Norms norms,
+      List<Join> joins) {
+    this.joins = joins;
     this.config = config;
     this.index = index;
     this.window = window;
@@ -97,6 +101,10 @@ final class FusedLayer {
   private @Nullable Prepared collect(Pass pass) {
     List<Form> forms = new ArrayList<>();
     List<NDArray> operands = new ArrayList<>();
+    // The kernel adds the residual by itself, so nothing else may act there.
+    if (!joins.stream().allMatch(join -> join.isPlain(pass))) {
+      return null;
+    }
     // All or none: packs that nothing uses would stay.
     if (!products.stream().allMatch(product -> product.fits(pass))) {
       return null;

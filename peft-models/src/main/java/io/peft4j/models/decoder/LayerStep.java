@@ -4,6 +4,7 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDScope;
 import io.peft4j.models.CausalContext;
+import io.peft4j.nn.Join;
 import io.peft4j.nn.Linear;
 import io.peft4j.nn.LowRankLinear;
 import io.peft4j.nn.Pass;
@@ -28,6 +29,7 @@ final class LayerStep {
   private final int window;
   private final Linears linears;
   private final FusedLayer.Norms norms;
+  private final List<Join> joins;
 
   /** The layer's projections, by what they are given. */
   record Linears(List<Linear> inputs, Linear output, List<Linear> inner, Linear down) {
@@ -36,7 +38,9 @@ final class LayerStep {
     }
   }
 
-  LayerStep(LayerConfig config, int window, Linears linears, FusedLayer.Norms norms) {
+  LayerStep(
+      LayerConfig config, int window, Linears linears, FusedLayer.Norms norms, List<Join> joins) {
+    this.joins = joins;
     this.config = config;
     this.window = window;
     this.linears = linears;
@@ -62,6 +66,11 @@ final class LayerStep {
     for (RmsNorm norm : norms.list()) {
       if (norm.untouched(pass) == null) {
         return norm.spec().path() + ": an adapter acts on the norm";
+      }
+    }
+    for (Join join : joins) {
+      if (!join.isPlain(pass)) {
+        return join.path() + ": an adapter acts where the sub-layer joins the residual";
       }
     }
     return null;
