@@ -13,13 +13,22 @@ import java.util.regex.Pattern;
  * Writes many paths as few: {@code layers.0.q_proj}, {@code layers.1.q_proj} and so on become
  * {@code layers.{0..31}.q_proj}. Paths are put together only if they say the same otherwise.
  */
-final class PathGroups {
+public final class PathGroups {
   private static final Pattern NUMBER = Pattern.compile("0|[1-9]\\d{0,8}");
 
   private final Map<Key, Group> groups = new LinkedHashMap<>();
 
-  /** Several paths that differ in numbers alone. */
-  record Row(String paths, int count, List<String> cells) {}
+  /** Starts without paths. */
+  public PathGroups() {}
+
+  /**
+   * Several paths that differ in numbers alone.
+   *
+   * @param paths the paths as one
+   * @param count how many they are
+   * @param cells what is said about them
+   */
+  public record Row(String paths, int count, List<String> cells) {}
 
   private record Key(List<String> parts, List<String> cells) {}
 
@@ -34,7 +43,7 @@ final class PathGroups {
    * @param path dotted path
    * @param cells what is said about it
    */
-  void add(String path, List<String> cells) {
+  public void add(String path, List<String> cells) {
     List<String> parts = new ArrayList<>();
     List<Integer> numbers = new ArrayList<>();
     for (String part : path.split("\\.", -1)) {
@@ -54,8 +63,12 @@ final class PathGroups {
     }
   }
 
-  /** The paths, those that can be put together as one, in the order in which they were added. */
-  List<Row> rows() {
+  /**
+   * The paths, those that can be put together as one.
+   *
+   * @return the rows in the order in which they were added
+   */
+  public List<Row> rows() {
     List<Row> rows = new ArrayList<>();
     groups.forEach(
         (key, group) -> {

@@ -337,15 +337,19 @@ record TrainConfig(
     if (warmupSteps.orElse(0) > 0 && warmupRatio.orElse(0) > 0) {
       throw settings.wrong("warmup_steps and warmup_ratio say the same: give one");
     }
+    return new OptimizerPart(
+        checked(settings, moves),
+        settings.choice(Keys.SCHEDULE, "linear", Schedules.NAMES),
+        settings.mapping(Keys.SCHEDULE_OPTIONS),
+        warmupSteps.orElse(warmupRatio.isPresent() ? -1 : 0),
+        warmupRatio.orElse(0),
+        settings.number(Keys.LORAPLUS_RATIO, 0, 1e6).orElse(1),
+        settings.number(Keys.LORAPLUS_EMBEDDING, 0, 1e6).orElse(1e-6));
+  }
+
+  private static OptimizerSettings checked(Settings settings, OptimizerSettings.Builder moves) {
     try {
-      return new OptimizerPart(
-          moves.build(),
-          settings.choice(Keys.SCHEDULE, "linear", Schedules.NAMES),
-          settings.mapping(Keys.SCHEDULE_OPTIONS),
-          warmupSteps.orElse(warmupRatio.isPresent() ? -1 : 0),
-          warmupRatio.orElse(0),
-          settings.number(Keys.LORAPLUS_RATIO, 0, 1e6).orElse(1),
-          settings.number(Keys.LORAPLUS_EMBEDDING, 0, 1e6).orElse(1e-6));
+      return moves.build();
     } catch (InvalidConfigException e) {
       throw settings.wrong(String.valueOf(e.getMessage()));
     }

@@ -5,6 +5,7 @@ import io.peft4j.MalformedFileException;
 import io.peft4j.Peft;
 import io.peft4j.PeftModel;
 import io.peft4j.TrainableParameter;
+import io.peft4j.cli.PathGroups;
 import io.peft4j.cli.Sizes;
 import io.peft4j.models.CausalDecoder;
 import io.peft4j.models.PretrainedModel;
@@ -36,6 +37,7 @@ import io.peft4j.train.report.TensorBoardWriter;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
@@ -47,6 +49,7 @@ final class TrainRun {
   private final TrainConfig config;
   private final PrintWriter out;
   private final PrintWriter err;
+  private final List<String> said = new ArrayList<>();
 
   TrainRun(TrainConfig config, PrintWriter out, PrintWriter err) {
     this.config = config;
@@ -173,12 +176,17 @@ final class TrainRun {
   // --- a dry run --------------------------------------------------------------------------------
 
   private void dryRun(PeftModel model, InstructionData train) {
-    for (Adapter.AdaptedLayer layer : model.layerReport(Peft.DEFAULT_ADAPTER)) {
-      out.printf("%s: %s (%s)%n", layer.path(), layer.effect(), layer.reason());
-    }
-    out.println(model.trainableParameterReport());
     BatchSource batches = batches(train, batchSize(model, train));
     long steps = trainer(model, batches).build().totalSteps();
+    tell();
+    PathGroups layers = new PathGroups();
+    for (Adapter.AdaptedLayer layer : model.layerReport(Peft.DEFAULT_ADAPTER)) {
+      layers.add(layer.path(), List.of(layer.effect(), layer.reason()));
+    }
+    for (PathGroups.Row row : layers.rows()) {
+      out.printf("%s: %s (%s)%n", row.paths(), row.cells().get(0), row.cells().get(1));
+    }
+    out.println(model.trainableParameterReport());
     TrialStep.Taken taken;
     long tokens;
     try (Batch batch = batches.epoch(0).next()) {
@@ -274,6 +282,7 @@ final class TrainRun {
     long steps = trainer.build().totalSteps();
     trainer.listener(TrainingProgress.start(config.settings().methodName(), steps));
     trainer.listener(summary);
+    tell();
     TrainingResult result = trainer.build().run();
     save(base, model, directory);
     report(result, directory);
@@ -322,7 +331,14 @@ final class TrainRun {
     out.println(line + " saved=" + directory);
   }
 
+  /** What is said once nothing can be wrong with the input any more. */
   private void say(String format, Object... values) {
-    err.printf(Locale.ROOT, format + "%n", values);
+    said.add(String.format(Locale.ROOT, format, values));
+  }
+
+  private void tell() {
+    said.forEach(err::println);
+    err.flush();
+    said.clear();
   }
 }

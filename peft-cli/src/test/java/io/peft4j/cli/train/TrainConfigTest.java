@@ -138,7 +138,7 @@ final class TrainConfigTest {
         "dtype: float16 | float16 is too narrow",
         "learning_rate: fast | learning_rate must be a number from 0 to 1000000, was \"fast\"",
         "num_train_epochs: 0 | num_train_epochs must be an integer of at least 1, was 0",
-        "lr_scheduler_type: cosin | must be one of linear, cosine",
+        "lr_scheduler_type: cosin | run.yaml: lr_scheduler_type must be one of constant",
         "stage: dpo | stage must be one of sft",
         "train_batch_size: many | train_batch_size must be an integer",
         "optim: adafactor | optim must be one of adamw_torch",
@@ -161,13 +161,14 @@ final class TrainConfigTest {
     assertTrue(
         message.contains(expected.equals("x") ? "lr and learning_rate say the same" : expected),
         message);
-    assertTrue(message.contains("run.yaml"), message);
+    assertTrue(message.contains("run.yaml: "), message);
+    assertEquals(message.indexOf("run.yaml"), message.lastIndexOf("run.yaml"), message);
   }
 
   @Test
   void methodsAreListed() {
     String message = problem(LEAST.replace("method: lora", "method: lorra"));
-    assertTrue(message.contains("method must be one of full, lora, was \"lorra\""), message);
+    assertTrue(message.contains("method must be one of full, ia3, lora, vera, was \"lorra\""), message);
     assertTrue(problem(LEAST.replace("method: lora", "")).contains("method is needed"));
     assertTrue(problem(LEAST.replace("method: lora", "method: [lora, full]")).contains("hybrid"));
   }
