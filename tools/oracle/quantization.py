@@ -5,19 +5,21 @@ Packed values and scales are those of the wheel's native code. Dequantized value
 takes the wrong scales where rows are shorter than blocks, and takes denormal bfloat16 values for zero.
 """
 
-import json
 import os
 import zlib
+from pathlib import Path
 
 os.environ["TORCHDYNAMO_DISABLE"] = "1"
 
 import numpy as np
 import torch
-import transformers
 import bitsandbytes.functional as bnb
+from bitsandbytes.nn import Linear4bit
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from bitsandbytes.backends.default.ops import _dequantize_4bit_compute
 
-from common import fresh, setup, write_json, write_tensors
+from common import AUTO, fresh, inputs, load_base, output, setup, write_json, write_tensors
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -98,7 +100,7 @@ def tensors():
         is_drawn = name.startswith(("float16", "bfloat16", "block", "shape", "nested"))
         if not is_drawn:
             stored[f"{name}/input"] = values
-        crc = zlib.crc32(result.contiguous().view(torch.uint8).numpy().tobytes())
+        crc = zlib.crc32(data_of(result))
         listed.append({"name": name, "type": quant_type, "block": block, "double": double, "shape": list(values.shape),
                        "dtype": str(values.dtype).removeprefix("torch."), "drawn": is_drawn, "crc": crc})
     for kind in ("nf4", "fp4"):
@@ -108,7 +110,60 @@ def tensors():
     write_json("quantization/cases.json", {"cases": listed})
 
 
+MODELS = {
+    "llama-nf4-dq": ("llama", dict(bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)),
+    "llama-fp4": ("llama", {}),
+    "llama-skip": ("llama", dict(bnb_4bit_quant_type="nf4", llm_int8_skip_modules=["lm_head", "layers.0", "up_proj"])),
+    "llama-storage": ("llama", dict(bnb_4bit_quant_type="nf4", bnb_4bit_quant_storage="bfloat16",
+                                    bnb_4bit_compute_dtype="bfloat16")),
+    "llama-tied-nf4": ("llama-tied", dict(bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)),
+    "llama-f16-nf4": ("llama-f16", dict(bnb_4bit_quant_type="nf4")),
+    "bert-classifier-nf4": ("bert-classifier", dict(bnb_4bit_quant_type="nf4")),
+    "gpt2-nf4": ("gpt2", dict(bnb_4bit_quant_type="nf4")),
+}
+
+
+def data_of(tensor):
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+
+def unpacked(base, quantized):
+    """The base in float32 with the values of the 4-bit weights; see above why not the quantized model itself."""
+    dense = load_base(base)
+    for path, module in quantized.named_modules():
+        if isinstance(module, Linear4bit):
+            values = dequantized(module.weight.data.view(torch.uint8), module.weight.quant_state).float()
+            weight = dense.get_submodule(path).weight
+            weight.data = values if weight.shape == values.shape and base != "gpt2" else values.T.contiguous()
+    return dense
+
+
+def models():
+    """What transformers saves of a base that it loaded in 4 bits: one whole directory, and of all a checksum by tensor."""
+    saved, expected = {}, {}
+    for name, (base, options) in MODELS.items():
+        kind = AUTO.get(base, AutoModelForCausalLM)
+        config = BitsAndBytesConfig(load_in_4bit=True, **options)
+        model = kind.from_pretrained(f"models/{base}", quantization_config=config, device_map="cpu").eval()
+        folder = fresh(f"quantization/{name}")
+        model.save_pretrained(folder)
+        tensors = load_file(folder / "model.safetensors")
+        saved[name] = {"base": base, "config": config.to_dict() | {"quant_method": "bitsandbytes"}, "tensors": {
+            key: f"{str(t.dtype).removeprefix('torch.')} {list(t.shape)} {zlib.crc32(data_of(t)):08x}"
+            for key, t in sorted(tensors.items()) if not key.endswith("quant_map")}}
+        batch = inputs(base)
+        expected |= {f"{name}/{key}": value for key, value in batch.items()}
+        expected[f"{name}/output"] = output(unpacked(base, model), batch)
+        if name != "llama-nf4-dq":
+            for file in folder.iterdir():
+                file.unlink()
+            folder.rmdir()
+    write_tensors("quantization/io.safetensors", expected)
+    write_json("quantization/models.json", saved)
+
+
 if __name__ == "__main__":
     setup()
     fresh("quantization")
     tensors()
+    models()

@@ -1,8 +1,7 @@
 package io.peft4j.qlora.block;
 
 /**
- * Unpacks whole blocks from one Java array into another: the product of a code's value and its
- * block's scale in float32, rounded to the type asked for. All implementations give the same bits.
+ * Unpacks whole blocks from one Java array into another. All implementations give the same bits.
  */
 interface BlockDecoder {
 
@@ -10,27 +9,20 @@ interface BlockDecoder {
   String description();
 
   /**
-   * Unpacks to float32.
+   * Unpacks.
    *
    * @param type the code book
+   * @param form what becomes of the product of a code's value and its block's scale
    * @param packed two codes a byte, the first in the high half
    * @param blocks number of blocks
    * @param scales one for each block
    * @param blockSize values of a block, a multiple of 32
-   * @param to takes the values
+   * @param to takes the bits of a value each, or of two values of 16 bits, the first in the low
+   *     half
    */
-  void float32(
-      QuantType type, byte[] packed, int blocks, float[] scales, int blockSize, float[] to);
-
-  /**
-   * Unpacks to 16 bits.
-   *
-   * @param half how values are rounded
-   * @param to takes two values each, the first in the low half
-   */
-  void half(
+  void unpack(
       QuantType type,
-      Half half,
+      Form form,
       byte[] packed,
       int blocks,
       float[] scales,

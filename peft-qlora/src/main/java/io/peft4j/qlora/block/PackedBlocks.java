@@ -1,12 +1,9 @@
 package io.peft4j.qlora.block;
 
 import io.peft4j.MalformedFileException;
-import io.peft4j.state.TensorType;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
-import java.nio.ShortBuffer;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -180,63 +177,35 @@ public record PackedBlocks(
   /**
    * Unpacks values.
    *
-   * @param to F32, BF16 or F16: what each product of code and scale is rounded to
+   * @param form what each product of code and scale becomes
    * @param destination takes them from position 0, in native byte order
    * @param first the first value, a multiple of {@link #CHUNK}
    * @param values how many
    */
-  public void unpack(TensorType to, ByteBuffer destination, long first, int values) {
-    unpack(Decoders.best(), to, destination, first, values);
+  public void unpack(Form form, ByteBuffer destination, long first, int values) {
+    unpack(Decoders.best(), form, destination, first, values);
   }
 
   /** With kernels of choice. */
-  void unpack(BlockDecoder decoder, TensorType to, ByteBuffer destination, long first, int values) {
-    ByteBuffer own = destination.slice().order(ByteOrder.nativeOrder());
-    Spans.forEach(
-        values,
-        (begin, end) -> {
-          if (to == TensorType.F32) {
-            floats(decoder, own.asFloatBuffer(), first, begin, end);
-          } else {
-            halves(decoder, half(to), own, first, begin, end);
-          }
-        });
+  void unpack(BlockDecoder decoder, Form form, ByteBuffer destination, long first, int values) {
+    ByteBuffer to = destination.slice().order(ByteOrder.nativeOrder());
+    Spans.forEach(values, (begin, end) -> unpack(decoder, form, to, first, begin, end));
   }
 
-  private static Half half(TensorType to) {
-    return switch (to) {
-      case BF16 -> Half.BFLOAT16;
-      case F16 -> Half.FLOAT16;
-      default -> throw new IllegalArgumentException("unpacked to F32, BF16 or F16, not " + to);
-    };
-  }
-
-  private void floats(BlockDecoder decoder, FloatBuffer to, long first, long begin, long end) {
-    float[] values = new float[CHUNK];
-    byte[] bytes = new byte[CHUNK / 2];
-    float[] blockScales = new float[CHUNK / blockSize];
-    for (long at = begin; at < end; at += CHUNK) {
-      int now = (int) Math.min(CHUNK, end - at);
-      int blocks = load(first + at, now, bytes, blockScales);
-      decoder.float32(type, bytes, blocks, blockScales, blockSize, values);
-      to.put((int) at, values, 0, now);
-    }
-  }
-
-  private void halves(
-      BlockDecoder decoder, Half half, ByteBuffer to, long first, long begin, long end) {
-    int[] pairs = new int[CHUNK / 2];
+  private void unpack(
+      BlockDecoder decoder, Form form, ByteBuffer to, long first, long begin, long end) {
+    int valuesOfInt = form.half() ? 2 : 1;
+    int[] bits = new int[CHUNK / valuesOfInt];
     byte[] bytes = new byte[CHUNK / 2];
     float[] blockScales = new float[CHUNK / blockSize];
     IntBuffer ints = to.asIntBuffer();
-    ShortBuffer shorts = to.asShortBuffer();
     for (long at = begin; at < end; at += CHUNK) {
       int now = (int) Math.min(CHUNK, end - at);
       int blocks = load(first + at, now, bytes, blockScales);
-      decoder.half(type, half, bytes, blocks, blockScales, blockSize, pairs);
-      ints.put((int) (at / 2), pairs, 0, now / 2);
-      if (now % 2 != 0) {
-        shorts.put((int) at + now - 1, (short) pairs[now / 2]);
+      decoder.unpack(type, form, bytes, blocks, blockScales, blockSize, bits);
+      ints.put((int) at / valuesOfInt, bits, 0, now / valuesOfInt);
+      if (now % valuesOfInt != 0) {
+        to.putShort((int) (at + now - 1) * Short.BYTES, (short) bits[now / valuesOfInt]);
       }
     }
   }

@@ -9,27 +9,9 @@ final class PlainDecoder implements BlockDecoder {
   }
 
   @Override
-  public void float32(
-      QuantType type, byte[] packed, int blocks, float[] scales, int blockSize, float[] to) {
-    float[] table = new float[QuantType.CODES];
-    int bytes = blockSize / 2;
-    for (int block = 0; block < blocks; block++) {
-      for (int code = 0; code < table.length; code++) {
-        table[code] = type.value(code) * scales[block];
-      }
-      int from = block * bytes;
-      for (int at = from; at < from + bytes; at++) {
-        int pair = packed[at];
-        to[2 * at] = table[(pair >> 4) & 15];
-        to[2 * at + 1] = table[pair & 15];
-      }
-    }
-  }
-
-  @Override
-  public void half(
+  public void unpack(
       QuantType type,
-      Half half,
+      Form form,
       byte[] packed,
       int blocks,
       float[] scales,
@@ -38,14 +20,34 @@ final class PlainDecoder implements BlockDecoder {
     int[] table = new int[QuantType.CODES];
     int bytes = blockSize / 2;
     for (int block = 0; block < blocks; block++) {
-      for (int code = 0; code < table.length; code++) {
-        table[code] = half.bits(type.value(code) * scales[block]);
+      fill(table, type, form, scales[block]);
+      if (form.half()) {
+        halves(table, packed, block * bytes, (block + 1) * bytes, to);
+      } else {
+        wide(table, packed, block * bytes, (block + 1) * bytes, to);
       }
-      int from = block * bytes;
-      for (int at = from; at < from + bytes; at++) {
-        int pair = packed[at];
-        to[at] = table[(pair >> 4) & 15] | (table[pair & 15] << 16);
-      }
+    }
+  }
+
+  /** The bits of all values that a block can have. */
+  static void fill(int[] table, QuantType type, Form form, float scale) {
+    for (int code = 0; code < table.length; code++) {
+      table[code] = form.bits(type.value(code) * scale);
+    }
+  }
+
+  private static void wide(int[] table, byte[] packed, int begin, int end, int[] to) {
+    for (int at = begin; at < end; at++) {
+      int pair = packed[at];
+      to[2 * at] = table[(pair >> 4) & 15];
+      to[2 * at + 1] = table[pair & 15];
+    }
+  }
+
+  private static void halves(int[] table, byte[] packed, int begin, int end, int[] to) {
+    for (int at = begin; at < end; at++) {
+      int pair = packed[at];
+      to[at] = table[(pair >> 4) & 15] | (table[pair & 15] << 16);
     }
   }
 }

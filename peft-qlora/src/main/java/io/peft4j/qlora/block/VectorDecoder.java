@@ -53,28 +53,9 @@ final class VectorDecoder implements BlockDecoder {
   }
 
   @Override
-  public void float32(
-      QuantType type, byte[] packed, int blocks, float[] scales, int blockSize, float[] to) {
-    float[] codes = type.codes();
-    for (int block = 0; block < blocks; block++) {
-      IntVector low = values(codes, 0, scales[block]).reinterpretAsInts();
-      IntVector high = WIDE ? low : values(codes, HALF_CODES, scales[block]).reinterpretAsInts();
-      int end = (block + 1) * blockSize;
-      for (int at = block * blockSize; at < end; at += LANES) {
-        IntVector bytes = IntVector.broadcast(INTS, (int) INT.get(packed, at >> 1));
-        if (WIDE) {
-          bytes = bytes.blend((int) INT.get(packed, (at >> 1) + 4), SECOND);
-        }
-        IntVector index = bytes.lanewise(VectorOperators.LSHR, SHIFTS).and(15);
-        look(index, low, high).reinterpretAsFloats().intoArray(to, at);
-      }
-    }
-  }
-
-  @Override
-  public void half(
+  public void unpack(
       QuantType type,
-      Half half,
+      Form form,
       byte[] packed,
       int blocks,
       float[] scales,
@@ -82,27 +63,49 @@ final class VectorDecoder implements BlockDecoder {
       int[] to) {
     float[] codes = type.codes();
     int[] table = new int[QuantType.CODES];
+    int bytes = blockSize / 2;
     for (int block = 0; block < blocks; block++) {
       IntVector low;
       IntVector high;
-      if (half == Half.BFLOAT16 && Float.isFinite(scales[block])) {
+      if (form == Form.FLOAT32) {
+        low = values(codes, 0, scales[block]).reinterpretAsInts();
+        high = WIDE ? low : values(codes, HALF_CODES, scales[block]).reinterpretAsInts();
+      } else if (form == Form.BFLOAT16 && Float.isFinite(scales[block])) {
         low = bfloat16(values(codes, 0, scales[block]));
         high = WIDE ? low : bfloat16(values(codes, HALF_CODES, scales[block]));
       } else {
-        for (int code = 0; code < table.length; code++) {
-          table[code] = half.bits(codes[code] * scales[block]);
-        }
+        PlainDecoder.fill(table, type, form, scales[block]);
         low = IntVector.fromArray(INTS, table, 0);
         high = WIDE ? low : IntVector.fromArray(INTS, table, HALF_CODES);
       }
-      int end = (block + 1) * blockSize / 2;
-      for (int at = block * blockSize / 2; at < end; at += LANES) {
-        // Extending without signs fails in Java 17's interpreter; the masks take them off again.
-        IntVector pairs = (IntVector) ByteVector.fromArray(BYTES, packed, at).castShape(INTS, 0);
-        IntVector first = look(pairs.lanewise(VectorOperators.LSHR, 4).and(15), low, high);
-        IntVector second = look(pairs.and(15), low, high);
-        first.or(second.lanewise(VectorOperators.LSHL, 16)).intoArray(to, at);
+      if (form.half()) {
+        halves(packed, block * bytes, (block + 1) * bytes, low, high, to);
+      } else {
+        wide(packed, block * bytes, (block + 1) * bytes, low, high, to);
       }
+    }
+  }
+
+  private static void wide(
+      byte[] packed, int begin, int end, IntVector low, IntVector high, int[] to) {
+    for (int at = begin; at < end; at += LANES / 2) {
+      IntVector bytes = IntVector.broadcast(INTS, (int) INT.get(packed, at));
+      if (WIDE) {
+        bytes = bytes.blend((int) INT.get(packed, at + Integer.BYTES), SECOND);
+      }
+      IntVector index = bytes.lanewise(VectorOperators.LSHR, SHIFTS).and(15);
+      look(index, low, high).intoArray(to, 2 * at);
+    }
+  }
+
+  private static void halves(
+      byte[] packed, int begin, int end, IntVector low, IntVector high, int[] to) {
+    for (int at = begin; at < end; at += LANES) {
+      // Extending without signs fails in Java 17's interpreter; the masks take them off again.
+      IntVector pairs = (IntVector) ByteVector.fromArray(BYTES, packed, at).castShape(INTS, 0);
+      IntVector first = look(pairs.lanewise(VectorOperators.LSHR, 4).and(15), low, high);
+      IntVector second = look(pairs.and(15), low, high);
+      first.or(second.lanewise(VectorOperators.LSHL, 16)).intoArray(to, at);
     }
   }
 

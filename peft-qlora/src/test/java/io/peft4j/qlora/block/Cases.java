@@ -55,6 +55,14 @@ final class Cases {
       return values;
     }
 
+    Form form() {
+      return switch (dtype) {
+        case BF16 -> Form.BFLOAT16;
+        case F16 -> Form.FLOAT16;
+        default -> Form.FLOAT32;
+      };
+    }
+
     PackedBlocks quantize(SafeTensors tensors) {
       float[] values = input(tensors);
       return Cases.quantize(type, block, nested, values);
@@ -92,11 +100,11 @@ final class Cases {
     }
   }
 
-  static byte[] unpack(PackedBlocks blocks, TensorType type, BlockDecoder decoder) {
+  static byte[] unpack(PackedBlocks blocks, Form form, BlockDecoder decoder) {
+    int count = Math.toIntExact(blocks.count());
     ByteBuffer bytes =
-        ByteBuffer.allocateDirect(Math.toIntExact(type.bytes(blocks.count())))
-            .order(ByteOrder.nativeOrder());
-    blocks.unpack(decoder, type, bytes, 0, Math.toIntExact(blocks.count()));
+        ByteBuffer.allocateDirect(count * form.bytes()).order(ByteOrder.nativeOrder());
+    blocks.unpack(decoder, form, bytes, 0, count);
     return bytes(bytes);
   }
 

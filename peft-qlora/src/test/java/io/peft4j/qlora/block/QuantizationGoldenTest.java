@@ -9,7 +9,6 @@ import io.peft4j.MalformedFileException;
 import io.peft4j.qlora.block.Cases.Case;
 import io.peft4j.state.Json;
 import io.peft4j.state.SafeTensors;
-import io.peft4j.state.TensorType;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.zip.CRC32;
@@ -69,7 +68,7 @@ final class QuantizationGoldenTest {
   @MethodSource("cases")
   void unpackedValuesAreThoseOfBitsandbytes(Case golden) {
     PackedBlocks blocks = golden.quantize(tensors);
-    assertEquals(golden.crc(), crc(Cases.unpack(blocks, golden.dtype(), new PlainDecoder())));
+    assertEquals(golden.crc(), crc(Cases.unpack(blocks, golden.form(), new PlainDecoder())));
   }
 
   @ParameterizedTest
@@ -78,7 +77,7 @@ final class QuantizationGoldenTest {
     BlockDecoder vector = Decoders.vector().orElse(null);
     org.junit.jupiter.api.Assumptions.assumeTrue(vector != null, "no Vector API here");
     PackedBlocks blocks = golden.quantize(tensors);
-    for (TensorType type : List.of(TensorType.F32, TensorType.BF16, TensorType.F16)) {
+    for (Form type : Form.values()) {
       assertArrayEquals(
           Cases.unpack(blocks, type, new PlainDecoder()),
           Cases.unpack(blocks, type, vector),
@@ -112,9 +111,9 @@ final class QuantizationGoldenTest {
     float[] values = new float[300_001];
     Cases.draw("many", values);
     PackedBlocks blocks = Cases.quantize(QuantType.NF4, 64, true, values);
-    for (TensorType type : List.of(TensorType.F32, TensorType.BF16)) {
+    for (Form type : List.of(Form.FLOAT32, Form.BFLOAT16)) {
       byte[] all = Cases.unpack(blocks, type, Decoders.best());
-      int width = type.bits() / 8;
+      int width = type.bytes();
       float[] some = java.util.Arrays.copyOfRange(values, 196_608, 196_672);
       PackedBlocks alone = Cases.quantize(QuantType.NF4, 64, false, some);
       float[] scale = new float[1];
@@ -129,11 +128,7 @@ final class QuantizationGoldenTest {
         for (int b = width - 1; b >= 0; b--) {
           bits = bits << 8 | (all[at + b] & 0xff);
         }
-        assertEquals(
-            type == TensorType.F32
-                ? Float.floatToRawIntBits(expected)
-                : Half.BFLOAT16.bits(expected),
-            bits);
+        assertEquals(type.bits(expected), bits);
       }
     }
   }
