@@ -24,6 +24,7 @@ AREAS = [
     "events",
     "instruction",
     "onnx_adapters",
+    "quantization",
 ]
 
 

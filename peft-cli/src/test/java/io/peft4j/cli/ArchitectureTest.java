@@ -45,6 +45,7 @@ final class ArchitectureTest {
       assertTrue(CLASSES.containPackage("io.peft4j." + module), module);
     }
     assertTrue(CLASSES.containPackage("io.peft4j.onnx"));
+    assertTrue(CLASSES.containPackage("io.peft4j.qlora"));
     assertTrue(CLASSES.containPackage("io.peft4j.nn"));
   }
 
@@ -69,6 +70,14 @@ final class ArchitectureTest {
     String[] own = {"io.peft4j.onnx.."};
     List<String> seen = new ArrayList<>(List.of(CORE));
     seen.addAll(List.of("io.peft4j.onnx..", "io.peft4j.models..", "io.peft4j.lora.."));
+    onlyKnow(own, seen.toArray(String[]::new));
+  }
+
+  @Test
+  void qloraKnowsCoreLoraAndTraining() {
+    String[] own = {"io.peft4j.qlora.."};
+    List<String> seen = new ArrayList<>(List.of(CORE));
+    seen.addAll(List.of("io.peft4j.qlora..", "io.peft4j.lora..", "io.peft4j.train.."));
     onlyKnow(own, seen.toArray(String[]::new));
   }
 

@@ -2,8 +2,10 @@ package io.peft4j.nn;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.state.SafeTensorsWriter;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Precision;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -111,6 +113,17 @@ public interface Weight extends AutoCloseable {
    */
   default Weight withValues(NDArray values) {
     return DenseWeight.owning(values);
+  }
+
+  /**
+   * The tensors that hold this weight in a file, where they are other than its values.
+   *
+   * @param name the parameter's name, with which all their names begin
+   * @return the tensors, to be written while this weight is open; empty if the weight is written as
+   *     its values
+   */
+  default List<SafeTensorsWriter.Entry> stored(String name) {
+    return List.of();
   }
 
   /**

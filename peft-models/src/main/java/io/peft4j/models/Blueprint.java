@@ -20,8 +20,6 @@ record Blueprint(ModelFamily family, String architecture, ObjectNode config, Str
 
   /** Finds family and class by {@code architectures}, else by {@code model_type}. */
   static Blueprint of(ObjectNode given, LoadOptions options, String origin) {
-    ConfigValues values = new ConfigValues(given, origin);
-    values.refuse("quantization_config");
     String declared = declared(given);
     String type = given.path("model_type").textValue();
     ModelFamily family = family(declared, type, options.head() != Head.AS_CONFIGURED, origin);
@@ -36,6 +34,8 @@ record Blueprint(ModelFamily family, String architecture, ObjectNode config, Str
               required(family.questionAnswerer(), "question answering", family, origin);
         };
     ObjectNode config = given.deepCopy();
+    // How weights are stored is no part of what is computed with them.
+    config.remove("quantization_config");
     config.putArray("architectures").add(architecture);
     config.put("model_type", family.modelType());
     if (options.head() == Head.QUESTION_ANSWERING) {

@@ -2,6 +2,7 @@ package io.peft4j.models;
 
 import ai.djl.Device;
 import io.peft4j.InvalidConfigException;
+import io.peft4j.spi.QuantizationConfig;
 import io.peft4j.torch.Precision;
 import java.util.HashSet;
 import java.util.List;
@@ -36,6 +37,7 @@ public final class LoadOptions {
   private final boolean meanPooling;
   private final long seed;
   private final @Nullable Integer paddingToken;
+  private final @Nullable QuantizationConfig quantization;
 
   private LoadOptions(Builder builder) {
     device = builder.device;
@@ -45,6 +47,7 @@ public final class LoadOptions {
     meanPooling = builder.meanPooling;
     seed = builder.seed;
     paddingToken = builder.paddingToken;
+    quantization = builder.quantization;
   }
 
   /**
@@ -129,6 +132,15 @@ public final class LoadOptions {
     return Optional.ofNullable(paddingToken);
   }
 
+  /**
+   * How weights are quantized while they are loaded.
+   *
+   * @return the settings; empty if weights stay as they are stored
+   */
+  public Optional<QuantizationConfig> quantization() {
+    return Optional.ofNullable(quantization);
+  }
+
   Head head() {
     return head;
   }
@@ -142,6 +154,7 @@ public final class LoadOptions {
     private boolean meanPooling;
     private long seed;
     private @Nullable Integer paddingToken;
+    private @Nullable QuantizationConfig quantization;
 
     private Builder() {}
 
@@ -277,6 +290,18 @@ public final class LoadOptions {
      */
     public Builder paddingToken(int token) {
       paddingToken = token;
+      return this;
+    }
+
+    /**
+     * Quantizes the weights of a directory while it is loaded, tensor by tensor. A directory that
+     * is quantized already needs no such wish and refuses it.
+     *
+     * @param config how, for example a {@code BitsAndBytesConfig} of {@code peft-qlora}
+     * @return this
+     */
+    public Builder quantization(QuantizationConfig config) {
+      quantization = config;
       return this;
     }
 

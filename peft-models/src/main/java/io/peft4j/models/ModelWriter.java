@@ -7,6 +7,7 @@ import io.peft4j.models.gguf.GgufConverter;
 import io.peft4j.models.gguf.GgufModel;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
+import io.peft4j.spi.QuantizationConfig;
 import io.peft4j.state.AtomicFiles;
 import io.peft4j.state.CheckpointWriter;
 import io.peft4j.state.Json;
@@ -48,10 +49,15 @@ final class ModelWriter {
       SaveOptions options,
       ModelLayout layout,
       WeightSnapshot weights,
-      Blueprint blueprint) {
+      Blueprint blueprint,
+      @Nullable QuantizationConfig quantization) {
     List<Entry> entries = new ArrayList<>();
+    boolean quantized = false;
     for (String name : layout.parameters().keySet()) {
-      entries.add(entry(name, weights.weight(layout.parameterIndex(name)), options.type()));
+      Weight weight = weights.weight(layout.parameterIndex(name));
+      List<Entry> pieces = options.asStored() ? weight.stored(name) : List.of();
+      quantized |= !pieces.isEmpty();
+      entries.addAll(pieces.isEmpty() ? List.of(entry(name, weight, options.type())) : pieces);
     }
     boolean untied = false;
     for (Map.Entry<String, String> tie : layout.tied().entrySet()) {
@@ -64,6 +70,9 @@ final class ModelWriter {
     CheckpointWriter.write(target, entries, Map.of("format", "pt"), options.maxShardSize());
     ObjectNode config = (untied ? blueprint.untied() : blueprint).config().deepCopy();
     config.put(blueprint.dtypeKey(), torchName(options.type()));
+    if (quantized && quantization != null) {
+      config.set("quantization_config", quantization.toJson());
+    }
     AtomicFiles.writeString(target.resolve("config.json"), Json.toPythonString(config) + "\n");
   }
 

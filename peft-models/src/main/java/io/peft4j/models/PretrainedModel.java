@@ -21,12 +21,16 @@ import io.peft4j.nn.PassSource;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.nn.WeightStore;
+import io.peft4j.spi.CheckpointWeights;
+import io.peft4j.spi.QuantizationConfig;
+import io.peft4j.spi.WeightStorages;
 import io.peft4j.state.AtomicFiles;
 import io.peft4j.state.Checkpoint;
 import io.peft4j.state.Json;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Ops;
+import io.peft4j.torch.Precision;
 import io.peft4j.torch.Scopes;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -57,18 +61,21 @@ public final class PretrainedModel extends AbstractBlock
   private final WeightStore weights;
   private final Device device;
   private final @Nullable Path directory;
+  private final @Nullable QuantizationConfig quantization;
 
   private PretrainedModel(
       Blueprint blueprint,
       Network network,
       Map<String, Weight> weights,
       Device device,
-      @Nullable Path directory) {
+      @Nullable Path directory,
+      @Nullable QuantizationConfig quantization) {
     this.blueprint = blueprint;
     this.network = network;
     this.weights = WeightStore.of(network.layout(), weights);
     this.device = device;
     this.directory = directory;
+    this.quantization = quantization;
   }
 
   /**
@@ -103,25 +110,46 @@ public final class PretrainedModel extends AbstractBlock
       return loadGguf(directory, options);
     }
     Path file = directory.resolve("config.json");
-    Blueprint blueprint = Blueprint.of(Json.readObject(file), options, file.toString());
+    ObjectNode config = Json.readObject(file);
+    Blueprint blueprint = Blueprint.of(config, options, file.toString());
     // Before any tensor is looked at: a configuration that is refused needs no weights to say so.
     blueprint.network(null);
+    WeightStorages.Chosen storage =
+        WeightStorages.find(config, options.quantization().orElse(null), file.toString())
+            .orElse(null);
+    if (storage != null && !options.device().equals(Device.cpu())) {
+      throw new InvalidConfigException(
+          file + ": quantized models are loaded on the CPU; asked for was " + options.device());
+    }
     try (Checkpoint checkpoint = Checkpoint.open(directory)) {
-      Map<String, String> names = WeightLoader.names(checkpoint.names());
+      CheckpointWeights own =
+          storage == null ? null : storage.open(checkpoint, directory.toString());
+      Map<String, String> names =
+          WeightLoader.names(own == null ? checkpoint.names() : own.names());
       Network network = blueprint.network(names.keySet());
       if (WeightLoader.untied(network.layout(), names, checkpoint)) {
         blueprint = blueprint.untied();
         network = blueprint.network(names.keySet());
       }
       ModelLayout layout = network.layout();
+      Precision precision = options.precision().orElse(null);
       Map<String, Weight> weights =
           WeightLoader.read(
               blueprint,
               layout,
               WeightLoader.withoutTied(layout, names),
               options,
-              name -> WeightLoader.stored(checkpoint, name, options));
-      return new PretrainedModel(blueprint, network, weights, options.device(), directory);
+              (name, parameter) ->
+                  Optional.ofNullable(own)
+                      .flatMap(quantized -> quantized.weight(name, parameter, layout, precision))
+                      .orElseGet(() -> WeightLoader.stored(checkpoint, name, options)));
+      return new PretrainedModel(
+          blueprint,
+          network,
+          weights,
+          options.device(),
+          directory,
+          storage == null ? null : storage.settings());
     }
   }
 
@@ -133,6 +161,10 @@ public final class PretrainedModel extends AbstractBlock
               + options.device()
               + ". Convert it to a Hugging Face directory first");
     }
+    if (options.quantization().isPresent()) {
+      throw new InvalidConfigException(
+          file + ": a GGUF file is not quantized again; convert it to a directory first");
+    }
     try (GgufModel model = GgufModel.open(file)) {
       Blueprint blueprint = Blueprint.of(model.config(), options, file.toString());
       Map<String, String> names = WeightLoader.names(model.names());
@@ -143,8 +175,8 @@ public final class PretrainedModel extends AbstractBlock
               network.layout(),
               WeightLoader.withoutTied(network.layout(), names),
               options,
-              name -> model.weight(name, options.precision()));
-      return new PretrainedModel(blueprint, network, weights, options.device(), file);
+              (name, parameter) -> model.weight(name, options.precision()));
+      return new PretrainedModel(blueprint, network, weights, options.device(), file, null);
     }
   }
 
@@ -165,7 +197,7 @@ public final class PretrainedModel extends AbstractBlock
             network.layout(),
             WeightLoader.names(encoder.names()),
             options,
-            name ->
+            (name, parameter) ->
                 WeightLoader.dense(
                     options,
                     manager ->
@@ -174,7 +206,7 @@ public final class PretrainedModel extends AbstractBlock
                                 encoder.tensor(name).bytes(),
                                 new Shape(encoder.shape(name)),
                                 DataType.FLOAT32))));
-    return new PretrainedModel(blueprint, network, weights, options.device(), null);
+    return new PretrainedModel(blueprint, network, weights, options.device(), null, null);
   }
 
   /**
@@ -192,7 +224,7 @@ public final class PretrainedModel extends AbstractBlock
     Blueprint blueprint = Blueprint.of(config, LoadOptions.defaults(), "the configuration");
     Network network = blueprint.network(weights.keySet());
     return new PretrainedModel(
-        blueprint, network, new LinkedHashMap<>(weights), Device.cpu(), null);
+        blueprint, network, new LinkedHashMap<>(weights), Device.cpu(), null, null);
   }
 
   /**
@@ -358,7 +390,7 @@ public final class PretrainedModel extends AbstractBlock
    */
   public void save(Path target, SaveOptions options) {
     try (WeightSnapshot lease = weights.lease()) {
-      ModelWriter.write(target, options, layout(), lease, blueprint);
+      ModelWriter.write(target, options, layout(), lease, blueprint, quantization);
     }
     ModelWriter.writeOthers(directory, target);
   }

@@ -8,10 +8,12 @@ import io.peft4j.state.TensorType;
 public final class SaveOptions {
   private final TensorType type;
   private final long maxShardSize;
+  private final boolean asStored;
 
   private SaveOptions(Builder builder) {
     type = builder.type;
     maxShardSize = builder.maxShardSize;
+    asStored = builder.asStored;
   }
 
   /**
@@ -50,12 +52,34 @@ public final class SaveOptions {
     return maxShardSize;
   }
 
+  /**
+   * Whether quantized weights are written as they are held.
+   *
+   * @return false if they are written as their values, in {@link #type}
+   */
+  public boolean asStored() {
+    return asStored;
+  }
+
   /** Collects {@link SaveOptions}. */
   public static final class Builder {
     private TensorType type = TensorType.F32;
     private long maxShardSize = CheckpointWriter.DEFAULT_MAX_SHARD_SIZE;
 
+    private boolean asStored;
+
     private Builder() {}
+
+    /**
+     * Writes quantized weights as they are held, and in {@code config.json} how that is. Others,
+     * merged ones among them, are written in {@link #type}.
+     *
+     * @return this
+     */
+    public Builder asStored() {
+      asStored = true;
+      return this;
+    }
 
     /**
      * Sets the type of the tensors in the files; float32 if this is not called.

@@ -21,6 +21,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.function.BiFunction;
 import java.util.function.Function;
 import java.util.regex.Pattern;
 
@@ -75,14 +76,14 @@ final class WeightLoader {
    * Reads weights.
    *
    * @param names the model's name of each tensor, as {@link #names} gives it, to the stored one
-   * @param reader gives a new weight for a stored name
+   * @param reader gives a new weight for a stored name and the model's
    */
   static Map<String, Weight> read(
       Blueprint blueprint,
       ModelLayout layout,
       Map<String, String> names,
       LoadOptions options,
-      Function<String, Weight> reader) {
+      BiFunction<String, String, Weight> reader) {
     Map<String, Weight> weights = new LinkedHashMap<>();
     try {
       names.forEach(
@@ -95,7 +96,7 @@ final class WeightLoader {
                     : UNUSED.matcher(name).matches()
                         || (options.head() != Head.AS_CONFIGURED && HEAD.matcher(name).matches());
             if (!skipped) {
-              Weight before = weights.put(target, reader.apply(stored));
+              Weight before = weights.put(target, reader.apply(stored, target));
               if (before != null) {
                 before.close();
                 throw new MalformedFileException(
