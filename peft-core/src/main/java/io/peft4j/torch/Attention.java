@@ -97,6 +97,15 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
   }
 
   /**
+   * Whether {@link #attendKeeping} and {@link #gradients} take bfloat16 too.
+   *
+   * @return true if so
+   */
+  public boolean gradientsInBfloat16() {
+    return softcap == 0;
+  }
+
+  /**
    * The gradients of query, key and value.
    *
    * @param query as was given to {@link #attendKeeping}
