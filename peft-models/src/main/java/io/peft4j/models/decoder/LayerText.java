@@ -2,6 +2,7 @@ package io.peft4j.models.decoder;
 
 import io.peft4j.torch.Kernel;
 import io.peft4j.torch.Ops;
+import io.peft4j.torch.Precision;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -39,6 +40,7 @@ record LayerText(
    * @param afterGradients the gradient of y to those of o and of x past attention
    * @param beforeGradients the gradients of q, k, v and of x past attention to that of x
    * @param lastGradients as {@code beforeGradients} without that of x
+   * @param attention what attention is computed in
    */
   record Kernels(
       Described before,
@@ -46,7 +48,8 @@ record LayerText(
       Described again,
       Described afterGradients,
       Described beforeGradients,
-      Described lastGradients) {}
+      Described lastGradients,
+      Precision attention) {}
 
   Kernels kernels() {
     return KERNELS.computeIfAbsent(
@@ -58,7 +61,8 @@ record LayerText(
                 text.after(false),
                 text.afterGradients(),
                 text.beforeGradients(true),
-                text.beforeGradients(false)));
+                text.beforeGradients(false),
+                text.attention()));
   }
 
   private boolean headNorms() {
@@ -101,7 +105,14 @@ record LayerText(
 
   /** Whether attention takes what the products give: where it has no form in bfloat16, float32. */
   private boolean halfAttention() {
-    return inputs.half() && config.attention().gradientsInBfloat16();
+    return attention() == Precision.BFLOAT16;
+  }
+
+  /** What attention is computed in. */
+  Precision attention() {
+    return config
+        .attention()
+        .gradientPrecision(inputs.half() ? Precision.BFLOAT16 : Precision.FLOAT32);
   }
 
   /** An expression of float32 as attention takes it. */
