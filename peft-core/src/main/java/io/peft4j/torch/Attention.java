@@ -82,14 +82,20 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
   /**
    * Attends as {@link #attend} does without dropout, and gives what {@link #gradients} needs.
    *
+   * @param precision the type of query, key, value and result, one that was got from {@link
+   *     #gradientPrecision}
    * @param query as for {@link #attend}
    * @param key as for {@link #attend}
    * @param value as for {@link #attend}
    * @param mask as for {@link #attend}; if null, a query sees only keys up to its own position
    * @return the result as of {@link #attend}, and the logarithms of the sums that the weights were
-   *     divided by; the result alone where scores have a bound
+   *     divided by; the result alone where these are not needed
    */
-  public NDList attendKeeping(NDArray query, NDArray key, NDArray value, @Nullable NDArray mask) {
+  public NDList attendKeeping(
+      Precision precision, NDArray query, NDArray key, NDArray value, @Nullable NDArray mask) {
+    if (precision == Precision.BFLOAT16) {
+      return BlockedAttention.of(this, mask != null).forward(query, key, value, mask);
+    }
     if (softcap > 0) {
       return new NDList(attend(query, key, value, mask, mask == null, 0));
     }
@@ -97,8 +103,19 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
   }
 
   /**
+   * The type in which gradients are computed.
+   *
+   * @param products what comes before and after attention is computed in
+   * @return the same; float32 where scores have a bound
+   */
+  public Precision gradientPrecision(Precision products) {
+    return softcap > 0 ? Precision.FLOAT32 : products;
+  }
+
+  /**
    * The gradients of query, key and value.
    *
+   * @param precision as was given to {@link #attendKeeping}
    * @param query as was given to {@link #attendKeeping}
    * @param key as was given
    * @param value as was given
@@ -108,12 +125,16 @@ public record Attention(int heads, int keyValueHeads, double scale, double softc
    * @return three arrays of the shapes of query, key and value
    */
   public NDList gradients(
+      Precision precision,
       NDArray query,
       NDArray key,
       NDArray value,
       @Nullable NDArray mask,
       NDList kept,
       NDArray above) {
+    if (precision == Precision.BFLOAT16) {
+      return BlockedAttention.of(this, mask != null).backward(query, key, value, mask, above);
+    }
     if (softcap == 0) {
       return AttentionGradient.of(this, mask != null)
           .backward(query, key, value, mask, kept, above);

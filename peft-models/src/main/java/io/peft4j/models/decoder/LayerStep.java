@@ -176,7 +176,12 @@ final class LayerStep {
     NDList attention =
         config
             .attention()
-            .attendKeeping(before.get(0), before.get(1), before.get(2), context.mask(window));
+            .attendKeeping(
+                prepared.kernels.attention(),
+                before.get(0),
+                before.get(1),
+                before.get(2),
+                context.mask(window));
     operands = new ArrayList<>(List.of(x, attention.get(0)));
     prepared.norms(operands, 1);
     if (outerNorms) {
@@ -250,6 +255,7 @@ final class LayerStep {
           config
               .attention()
               .gradients(
+                  prepared.kernels.attention(),
                   all.before.get(0),
                   all.before.get(1),
                   all.before.get(2),

@@ -2,6 +2,7 @@ package io.peft4j.models.decoder;
 
 import io.peft4j.torch.Kernel;
 import io.peft4j.torch.Ops;
+import io.peft4j.torch.Precision;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -39,6 +40,7 @@ record LayerText(
    * @param afterGradients the gradient of y to those of o and of x past attention
    * @param beforeGradients the gradients of q, k, v and of x past attention to that of x
    * @param lastGradients as {@code beforeGradients} without that of x
+   * @param attention what attention is computed in
    */
   record Kernels(
       Described before,
@@ -46,7 +48,8 @@ record LayerText(
       Described again,
       Described afterGradients,
       Described beforeGradients,
-      Described lastGradients) {}
+      Described lastGradients,
+      Precision attention) {}
 
   Kernels kernels() {
     return KERNELS.computeIfAbsent(
@@ -58,7 +61,8 @@ record LayerText(
                 text.after(false),
                 text.afterGradients(),
                 text.beforeGradients(true),
-                text.beforeGradients(false)));
+                text.beforeGradients(false),
+                text.attention()));
   }
 
   private boolean headNorms() {
@@ -85,22 +89,51 @@ record LayerText(
       gives.addAll(List.of("q0", "k0"));
     }
     takes.addAll(inputs.forwardOperands());
-    lines.add("h = torch.flatten(" + norm("x", "ni") + ", 0, 1)");
+    lines.add("h = torch.flatten(" + inputs.narrow(norm("x", "ni")) + ", 0, 1)");
     split(lines, inputs, "h", List.of("q0", "k0", "v0"), inputSizes());
     for (String part : List.of("q", "k")) {
-      lines.add(part + "1 = torch.reshape(" + part + "0, [b, n, -1, " + config.headSize() + "])");
+      lines.add(
+          "%1$s1 = torch.reshape(%2$s, [b, n, -1, %3$d])"
+              .formatted(part, inputs.wide(part + "0"), config.headSize()));
       lines.add(part + "2 = " + (headNorms() ? norm(part + "1", "n" + part) : part + "1"));
       lines.addAll(config.rotary().statements(part + "2", "c", "s", part + "3"));
-      lines.add(part + " = torch.flatten(" + part + "3, 2, 3)");
+      lines.add(part + " = torch.flatten(" + attended(part + "3") + ", 2, 3)");
     }
-    lines.add("v = torch.reshape(v0, [b, n, -1])");
+    lines.add("v = torch.reshape(" + fromProducts("v0") + ", [b, n, -1])");
     return described(takes, lines, keepLow(gives, inputs));
   }
 
-  /** Of x and o, what attention gave, float32 [batch, length, heads · size]. */
+  /** Whether attention takes what the products give: where it has no form in bfloat16, float32. */
+  private boolean halfAttention() {
+    return attention() == Precision.BFLOAT16;
+  }
+
+  /** What attention is computed in. */
+  Precision attention() {
+    return config
+        .attention()
+        .gradientPrecision(inputs.half() ? Precision.BFLOAT16 : Precision.FLOAT32);
+  }
+
+  /** An expression of float32 as attention takes it. */
+  private String attended(String x) {
+    return halfAttention() ? inputs.narrow(x) : x;
+  }
+
+  /** An expression of the products' type as attention takes it. */
+  private String fromProducts(String x) {
+    return halfAttention() ? x : inputs.wide(x);
+  }
+
+  /** An expression of what attention gives in the products' type. */
+  private String toProducts(String x) {
+    return halfAttention() ? x : inputs.narrow(x);
+  }
+
+  /** Of x and o, what attention gave, [batch, length, heads · size]. */
   private Described after(boolean whole) {
     List<String> takes = new ArrayList<>(List.of("x", "o", "nf"));
-    List<String> gives = new ArrayList<>(List.of("x1", "gk", "uk"));
+    List<String> gives = new ArrayList<>(List.of("x1", "g", "u"));
     if (outerNorms()) {
       takes.addAll(List.of("na", "no"));
     }
@@ -108,17 +141,15 @@ record LayerText(
     takes.addAll(inner.forwardOperands());
     takes.addAll(down.forwardOperands());
     List<String> lines = new ArrayList<>(sizes("x"));
-    lines.add("of = torch.flatten(o, 0, 1)");
-    lines.addAll(output.forward("of", List.of("ao")));
+    lines.add("of = torch.flatten(" + toProducts("o") + ", 0, 1)");
+    lines.addAll(output.forward("of", List.of("a0")));
+    lines.add("ao = " + output.wide("a0"));
     lines.add("xf = torch.flatten(x, 0, 1)");
     lines.add(
         "x1 = " + (outerNorms() ? "torch.add(xf, " + norm("ao", "na") + ")" : "torch.add(xf, ao)"));
-    lines.add("h = " + norm("x1", "nf"));
+    lines.add("h = " + inner.narrow(norm("x1", "nf")));
     int size = config.intermediate();
     split(lines, inner, "h", List.of("g", "u"), new int[] {size, size});
-    // The largest of what is kept: as exact as the products that it comes from.
-    lines.add("gk = " + (inner.half() ? "torch.to(g, 15)" : "g"));
-    lines.add("uk = " + (inner.half() ? "torch.to(u, 15)" : "u"));
     if (outerNorms()) {
       gives.add("ao");
     }
@@ -128,7 +159,8 @@ record LayerText(
       lines.add("a = torch.mul(" + config.activation().of("g") + ", u)");
     }
     if (whole || outerNorms()) {
-      lines.addAll(down.forward("a", List.of("dn")));
+      lines.addAll(down.forward("a", List.of("d0")));
+      lines.add("dn = " + down.wide("d0"));
     } else {
       lines.addAll(down.lowStatements("a"));
     }
@@ -187,29 +219,30 @@ record LayerText(
     if (outerNorms()) {
       normGradient(lines, "n1", "dn", "no", "d0", "dd");
     }
-    lines.add("g = torch.to(gk, 6)");
-    lines.add("u = torch.to(uk, 6)");
     lines.add("ac = " + config.activation().of("g"));
     if (down.trained()) {
       lines.add("a = torch.mul(ac, u)");
     }
-    lines.addAll(down.backward(List.of("dd"), "a", "da"));
+    lines.add("dl = " + down.narrow("dd"));
+    lines.addAll(down.backward(List.of("dl"), "a", "da"));
     lines.add("du = torch.mul_(ac, da)");
     lines.add("dm = torch.mul_(da, u)");
     lines.add("dg = " + config.activation().gradient("dm", "g"));
     if (inner.trained()) {
-      lines.add("h = " + norm("x1", "nf"));
+      lines.add("h = " + inner.narrow(norm("x1", "nf")));
     }
-    joined(lines, inner, List.of("dg", "du"), "h", "dh");
+    joined(lines, inner, List.of("dg", "du"), "h", "dj");
+    lines.add("dh = " + inner.wide("dj"));
     normGradient(lines, "n2", "x1", "nf", "dh", "dx2");
     lines.add("dx = torch.add_(dx2, d0)");
     lines.add("do1 = dx");
     if (outerNorms()) {
       normGradient(lines, "n3", "ao", "na", "dx", "do1");
     }
-    lines.add("of = torch.flatten(o, 0, 1)");
-    lines.addAll(output.backward(List.of("do1"), "of", "do0"));
-    lines.add("do = torch.reshape(do0, [b, n, -1])");
+    lines.add("of = torch.flatten(" + toProducts("o") + ", 0, 1)");
+    lines.add("do2 = " + output.narrow("do1"));
+    lines.addAll(output.backward(List.of("do2"), "of", "do0"));
+    lines.add("do = torch.reshape(" + fromProducts("do0") + ", [b, n, -1])");
     List<String> gives = new ArrayList<>(List.of("do", "dx"));
     gives.addAll(output.gradients());
     gives.addAll(inner.gradients());
@@ -230,23 +263,27 @@ record LayerText(
     lines.add("sn = torch.neg(s)");
     for (String part : List.of("q", "k")) {
       String heads = ", [b, n, -1, " + config.headSize() + "])";
-      lines.add("%1$s1 = torch.reshape(d%1$s%2$s".formatted(part, heads));
+      String above = halfAttention() ? inputs.wide("d" + part) : "d" + part;
+      lines.add("%s1 = torch.reshape(%s%s".formatted(part, above, heads));
       // Turned back: the transpose of a rotation.
       lines.addAll(config.rotary().statements(part + "1", "c", "sn", part + "2"));
       lines.add(part + "3 = " + part + "2");
       if (headNorms()) {
-        lines.add("%1$s4 = torch.reshape(%1$s0%2$s".formatted(part, heads));
+        lines.add("%s4 = torch.reshape(%s%s".formatted(part, inputs.wide(part + "0"), heads));
         normGradient(lines, "n" + part + "x", part + "4", "n" + part, part + "2", part + "3");
       }
-      lines.add("%1$s5 = torch.reshape(%1$s3, [torch.mul(b, n), -1])".formatted(part));
+      lines.add(
+          "%s5 = torch.reshape(%s, [torch.mul(b, n), -1])"
+              .formatted(part, inputs.narrow(part + "3")));
     }
-    lines.add("v5 = torch.reshape(dv, [torch.mul(b, n), -1])");
+    lines.add("v5 = torch.reshape(" + toProducts("dv") + ", [torch.mul(b, n), -1])");
     if (inputs.trained()) {
-      lines.add("h = torch.flatten(" + norm("x", "ni") + ", 0, 1)");
+      lines.add("h = torch.flatten(" + inputs.narrow(norm("x", "ni")) + ", 0, 1)");
     }
     List<String> gives = new ArrayList<>();
-    joined(lines, inputs, List.of("q5", "k5", "v5"), "h", whole ? "dh" : null);
+    joined(lines, inputs, List.of("q5", "k5", "v5"), "h", whole ? "dj" : null);
     if (whole) {
+      lines.add("dh = " + inputs.wide("dj"));
       lines.add("xf = torch.flatten(x, 0, 1)");
       normGradient(lines, "n4", "xf", "ni", "dh", "dx2");
       lines.add("dx = torch.reshape(torch.add_(dx2, dx1), [b, n, -1])");

@@ -7,14 +7,15 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The statements of kernels for {@link LowRankLinear}: linear layers with a common input, their
- * low-rank products, and the gradients of both. What a product with a frozen weight is computed in
- * is a choice; low-rank products and all sums are float32.
+ * low-rank products, and the gradients of both. All products are computed in one type, float32 or
+ * bfloat16, which their inputs and outputs have too; the engine sums in float32 either way. Factors
+ * and their gradients are float32.
  *
  * @param name a prefix of all variables
  * @param ranks the rank of what acts at each layer; 0 for nothing
  * @param biased whether the layers have biases
  * @param trained whether an adapter that acts is trained
- * @param half whether products with weights are computed in bfloat16
+ * @param half whether the products are computed in bfloat16
  */
 record ProductText(String name, List<Long> ranks, boolean biased, boolean trained, boolean half) {
 
@@ -36,8 +37,22 @@ record ProductText(String name, List<Long> ranks, boolean biased, boolean traine
     return "torch.to(" + name + "w" + layer + ", " + (half ? 15 : 6) + ")";
   }
 
-  private String narrow(String x) {
+  /** An expression of float32 in the type of the products. */
+  String narrow(String x) {
     return half ? "torch.to(" + x + ", 15)" : x;
+  }
+
+  /** An expression of the type of the products in float32. */
+  String wide(String x) {
+    return half ? "torch.to(" + x + ", 6)" : x;
+  }
+
+  private String a() {
+    return narrow(name + "la");
+  }
+
+  private String b(int layer) {
+    return narrow(name + "lb" + layer);
   }
 
   /** The operands of {@link #forward}, after the weights the biases, A, and B of each layer. */
@@ -88,33 +103,24 @@ record ProductText(String name, List<Long> ranks, boolean biased, boolean traine
         : "torch.slice(" + all + ", 1, " + begin + ", " + (begin + ranks.get(layer)) + ", 1)";
   }
 
-  /** Makes x·Aᵀ alone, of a float32 matrix x. */
+  /** Makes x·Aᵀ alone. */
   List<String> lowStatements(String x) {
-    return acts() ? List.of(low() + " = torch.mm(" + x + ", torch.t(" + name + "la))") : List.of();
+    return acts() ? List.of(low() + " = torch.mm(" + x + ", torch.t(" + a() + "))") : List.of();
   }
 
   /**
-   * Makes the output of each layer, float32 matrices.
+   * Makes the output of each layer, matrices of the type of the products.
    *
-   * @param x a variable, float32 matrix
+   * @param x a variable, matrix of that type
    */
   List<String> forward(String x, List<String> outputs) {
     List<String> lines = new ArrayList<>(lowStatements(x));
-    lines.add(name + "x = " + narrow(x));
     for (int i = 0; i < ranks.size(); i++) {
       String y = outputs.get(i);
-      String product = "torch.linear(" + name + "x, " + weight(i);
-      if (half) {
-        lines.add(y + " = torch.to(" + product + "), 6)");
-        if (biased) {
-          lines.add("_ = torch.add_(" + y + ", " + name + "b" + i + ")");
-        }
-      } else {
-        lines.add(y + " = " + product + (biased ? ", " + name + "b" + i : "") + ")");
-      }
+      String bias = biased ? ", " + narrow(name + "b" + i) : "";
+      lines.add(y + " = torch.linear(" + x + ", " + weight(i) + bias + ")");
       if (ranks.get(i) > 0) {
-        lines.add(
-            "_ = torch.addmm_(%s, %s, torch.t(%slb%d))".formatted(y, part(low(), i), name, i));
+        lines.add("_ = torch.addmm_(%s, %s, torch.t(%s))".formatted(y, part(low(), i), b(i)));
       }
     }
     return lines;
@@ -137,10 +143,12 @@ record ProductText(String name, List<Long> ranks, boolean biased, boolean traine
   /**
    * Makes the gradient of the input, and {@link #gradients}.
    *
-   * @param above variables, the gradient of each layer's output, float32 matrices
-   * @param x a variable, the input, float32 matrix; used only if an adapter is trained, along with
-   *     {@link #low}
-   * @param below the variable to make; null if the gradient of the input is not wanted
+   * @param above variables, the gradient of each layer's output, matrices of the type of the
+   *     products
+   * @param x a variable, the input, matrix of that type; used only if an adapter is trained, along
+   *     with {@link #low}
+   * @param below the variable to make, of that type; null if the gradient of the input is not
+   *     wanted
    */
   List<String> backward(List<String> above, String x, @Nullable String below) {
     List<String> lines = new ArrayList<>();
@@ -148,21 +156,18 @@ record ProductText(String name, List<Long> ranks, boolean biased, boolean traine
     for (int i = 0; i < ranks.size(); i++) {
       String dy = above.get(i);
       if (below != null) {
-        String product = "torch.mm(" + narrow(dy) + ", " + weight(i) + ")";
-        if (i == 0) {
-          lines.add(below + " = " + (half ? "torch.to(" + product + ", 6)" : product));
-        } else if (half) {
-          lines.add("_ = torch.add_(" + below + ", " + product + ")");
-        } else {
-          lines.add("_ = torch.addmm_(" + below + ", " + dy + ", " + weight(i) + ")");
-        }
+        lines.add(
+            i == 0
+                ? "%s = torch.mm(%s, %s)".formatted(below, dy, weight(i))
+                : "_ = torch.addmm_(%s, %s, %s)".formatted(below, dy, weight(i)));
       }
       if (ranks.get(i) > 0) {
         String e = name + "e" + i;
         low.add(e);
-        lines.add("%s = torch.mm(%s, %slb%d)".formatted(e, dy, name, i));
+        lines.add("%s = torch.mm(%s, %s)".formatted(e, dy, b(i)));
         if (trained) {
-          lines.add("%sgb%d = torch.mm(torch.t(%s), %s)".formatted(name, i, part(low(), i), dy));
+          String product = "torch.mm(torch.t(%s), %s)".formatted(part(low(), i), dy);
+          lines.add(name + "gb" + i + " = " + wide(product));
         }
       }
     }
@@ -170,10 +175,10 @@ record ProductText(String name, List<Long> ranks, boolean biased, boolean traine
       String all = low.size() == 1 ? low.get(0) : "torch.cat([" + String.join(", ", low) + "], 1)";
       lines.add(name + "e = " + all);
       if (below != null) {
-        lines.add("_ = torch.addmm_(%s, %se, %sla)".formatted(below, name, name));
+        lines.add("_ = torch.addmm_(%s, %se, %s)".formatted(below, name, a()));
       }
       if (trained) {
-        lines.add("%sga = torch.mm(torch.t(%se), %s)".formatted(name, name, x));
+        lines.add(name + "ga = " + wide("torch.mm(torch.t(%se), %s)".formatted(name, x)));
       }
     }
     return lines;
