@@ -8,10 +8,13 @@ import io.peft4j.PeftException;
 import io.peft4j.models.LoadOptions;
 import io.peft4j.models.PretrainedModel;
 import io.peft4j.models.gguf.GgufFile;
+import io.peft4j.spi.CheckpointWeights;
+import io.peft4j.spi.WeightStorages;
 import io.peft4j.state.Checkpoint;
 import io.peft4j.state.Json;
 import io.peft4j.state.TensorInfo;
 import io.peft4j.state.TensorType;
+import io.peft4j.target.LayerKind;
 import io.peft4j.target.LayerSpec;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Precision;
@@ -35,6 +38,7 @@ import org.jspecify.annotations.Nullable;
  * @param config the keys of {@code config.json}
  * @param layout names and shapes
  * @param tensors the model's name of each parameter to its tensor; empty if there are no weights
+ * @param packed what parameters are called that are no plain tensors
  * @param files how many safetensors files there are
  * @param bytes the size of all tensors
  * @param problems why the weights do not fit the configuration
@@ -44,6 +48,7 @@ record BaseFiles(
     ObjectNode config,
     ModelLayout layout,
     Map<String, TensorInfo> tensors,
+    Map<String, String> packed,
     int files,
     long bytes,
     List<String> problems) {
@@ -72,10 +77,14 @@ record BaseFiles(
     ObjectNode config = Json.readObject(file);
     ModelLayout layout = layout(file, config);
     if (!directory || !hasWeights(source)) {
-      return new BaseFiles(source, config, layout, Map.of(), 0, 0, List.of());
+      return new BaseFiles(source, config, layout, Map.of(), Map.of(), 0, 0, List.of());
     }
     try (Checkpoint checkpoint = Checkpoint.open(source)) {
-      return new Reader(checkpoint).read(source, file, config, layout);
+      CheckpointWeights own =
+          WeightStorages.find(config, null, file.toString())
+              .map(storage -> storage.open(checkpoint, source.toString()))
+              .orElse(null);
+      return new Reader(checkpoint, own).read(source, file, config, layout);
     }
   }
 
@@ -115,7 +124,11 @@ record BaseFiles(
 
   /** The type in which a parameter is stored, as far as that is known. */
   String type(String parameter) {
-    TensorInfo info = tensors.get(layout.tied().getOrDefault(parameter, parameter));
+    String name = layout.tied().getOrDefault(parameter, parameter);
+    TensorInfo info = tensors.get(name);
+    if (packed.containsKey(name)) {
+      return packed.get(name);
+    }
     if (info != null) {
       return TypeNames.of(info.type());
     }
@@ -139,12 +152,16 @@ record BaseFiles(
   /** Brings headers and layout together. */
   private static final class Reader {
     private final Checkpoint checkpoint;
+    private final @Nullable CheckpointWeights own;
+    private final Set<String> names;
     private final Map<String, String> stored = new LinkedHashMap<>();
     private final Set<String> firsts = new LinkedHashSet<>();
 
-    Reader(Checkpoint checkpoint) {
+    Reader(Checkpoint checkpoint, @Nullable CheckpointWeights own) {
       this.checkpoint = checkpoint;
-      for (String name : checkpoint.names()) {
+      this.own = own;
+      names = own == null ? checkpoint.names() : own.names();
+      for (String name : names) {
         stored.put(
             name.replaceFirst("LayerNorm\\.gamma$", "LayerNorm.weight")
                 .replaceFirst("LayerNorm\\.beta$", "LayerNorm.bias"),
@@ -171,7 +188,8 @@ record BaseFiles(
       Map<String, TensorInfo> tensors = new LinkedHashMap<>();
       List<String> missing = new ArrayList<>();
       List<String> wrong = new ArrayList<>();
-      Set<String> surplus = new LinkedHashSet<>(checkpoint.names());
+      Set<String> surplus = new LinkedHashSet<>(names);
+      Map<String, String> packed = new LinkedHashMap<>();
       for (Map.Entry<String, Shape> parameter : layout.parameters().entrySet()) {
         String name = find(parameter.getKey());
         if (name == null) {
@@ -184,8 +202,14 @@ record BaseFiles(
         surplus.remove(name);
         TensorInfo info = checkpoint.info(name);
         tensors.put(parameter.getKey(), info);
-        if (!info.shape().equals(parameter.getValue())) {
-          wrong.add(name + " is " + info.shape() + ", not " + parameter.getValue());
+        CheckpointWeights.Packed pieces = own == null ? null : own.packed(name).orElse(null);
+        Shape shape = pieces == null ? info.shape() : pieces.shape();
+        if (pieces != null) {
+          packed.put(parameter.getKey(), pieces.type());
+          shape = turned(layout, parameter.getKey()) ? reversed(shape) : shape;
+        }
+        if (!shape.equals(parameter.getValue())) {
+          wrong.add(name + " is " + shape + ", not " + parameter.getValue());
         }
       }
       for (String alias : layout.tied().keySet()) {
@@ -198,7 +222,19 @@ record BaseFiles(
       add(problems, "tensors are not the model's: ", List.copyOf(surplus));
       long bytes = checkpoint.names().stream().mapToLong(n -> checkpoint.info(n).bytes()).sum();
       return new BaseFiles(
-          source, config, layout, tensors, checkpoint.files().size(), bytes, problems);
+          source, config, layout, tensors, packed, checkpoint.files().size(), bytes, problems);
+    }
+
+    private static boolean turned(ModelLayout layout, String parameter) {
+      return layout.layers().stream()
+          .anyMatch(
+              layer ->
+                  layer.kind() == LayerKind.LINEAR_TRANSPOSED
+                      && layer.weightName().equals(parameter));
+    }
+
+    private static Shape reversed(Shape shape) {
+      return shape.dimension() == 2 ? new Shape(shape.get(1), shape.get(0)) : shape;
     }
 
     private static void add(List<String> problems, String what, List<String> names) {

@@ -28,6 +28,8 @@ import picocli.CommandLine.Spec;
       VerifyCommand.class,
       MergeCommand.class,
       ConvertCommand.class,
+      QuantizeCommand.class,
+      QuantizeTensorCommand.class,
       ExportCommand.class,
       GenerateCommand.class,
       ChatCommand.class,

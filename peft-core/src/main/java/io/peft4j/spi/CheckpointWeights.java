@@ -19,12 +19,20 @@ public interface CheckpointWeights {
   Set<String> names();
 
   /**
-   * The shape of a weight that is in pieces.
+   * What a weight is that is in pieces.
    *
    * @param name one of {@link #names}
-   * @return its shape as the model has it if it is a plain matrix; empty for a plain tensor
+   * @return shape and type; empty for a plain tensor
    */
-  Optional<Shape> shape(String name);
+  Optional<Packed> packed(String name);
+
+  /**
+   * A weight that is in pieces.
+   *
+   * @param shape its shape as it is held; of GPT-2's layers the other way round than the model's
+   * @param type what people call its storage, for example {@code nf4}
+   */
+  record Packed(Shape shape, String type) {}
 
   /**
    * Makes a weight.

@@ -30,7 +30,6 @@ import io.peft4j.state.Json;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Ops;
-import io.peft4j.torch.Precision;
 import io.peft4j.torch.Scopes;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -114,13 +113,7 @@ public final class PretrainedModel extends AbstractBlock
     Blueprint blueprint = Blueprint.of(config, options, file.toString());
     // Before any tensor is looked at: a configuration that is refused needs no weights to say so.
     blueprint.network(null);
-    WeightStorages.Chosen storage =
-        WeightStorages.find(config, options.quantization().orElse(null), file.toString())
-            .orElse(null);
-    if (storage != null && !options.device().equals(Device.cpu())) {
-      throw new InvalidConfigException(
-          file + ": quantized models are loaded on the CPU; asked for was " + options.device());
-    }
+    WeightStorages.Chosen storage = WeightLoader.storage(config, options, file.toString());
     try (Checkpoint checkpoint = Checkpoint.open(directory)) {
       CheckpointWeights own =
           storage == null ? null : storage.open(checkpoint, directory.toString());
@@ -132,17 +125,13 @@ public final class PretrainedModel extends AbstractBlock
         network = blueprint.network(names.keySet());
       }
       ModelLayout layout = network.layout();
-      Precision precision = options.precision().orElse(null);
       Map<String, Weight> weights =
           WeightLoader.read(
               blueprint,
               layout,
               WeightLoader.withoutTied(layout, names),
               options,
-              (name, parameter) ->
-                  Optional.ofNullable(own)
-                      .flatMap(quantized -> quantized.weight(name, parameter, layout, precision))
-                      .orElseGet(() -> WeightLoader.stored(checkpoint, name, options)));
+              WeightLoader.reader(checkpoint, own, layout, options));
       return new PretrainedModel(
           blueprint,
           network,
@@ -154,16 +143,12 @@ public final class PretrainedModel extends AbstractBlock
   }
 
   private static PretrainedModel loadGguf(Path file, LoadOptions options) {
-    if (!options.device().equals(Device.cpu())) {
+    if (!options.device().equals(Device.cpu()) || options.quantization().isPresent()) {
       throw new InvalidConfigException(
           file
-              + ": GGUF files are loaded on the CPU; asked for was "
-              + options.device()
+              + ": GGUF files are loaded on the CPU and not quantized again; asked for was "
+              + (options.quantization().isPresent() ? "quantization" : options.device())
               + ". Convert it to a Hugging Face directory first");
-    }
-    if (options.quantization().isPresent()) {
-      throw new InvalidConfigException(
-          file + ": a GGUF file is not quantized again; convert it to a directory first");
     }
     try (GgufModel model = GgufModel.open(file)) {
       Blueprint blueprint = Blueprint.of(model.config(), options, file.toString());

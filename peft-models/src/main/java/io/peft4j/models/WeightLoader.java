@@ -4,11 +4,15 @@ import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.peft4j.InvalidConfigException;
 import io.peft4j.MalformedFileException;
 import io.peft4j.models.LoadOptions.Head;
 import io.peft4j.nn.DenseWeight;
 import io.peft4j.nn.HalfWeight;
 import io.peft4j.nn.Weight;
+import io.peft4j.spi.CheckpointWeights;
+import io.peft4j.spi.WeightStorages;
 import io.peft4j.state.TensorInfo;
 import io.peft4j.state.TensorStore;
 import io.peft4j.state.TensorType;
@@ -19,11 +23,13 @@ import io.peft4j.torch.Scopes;
 import java.nio.ByteBuffer;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
 import java.util.Set;
 import java.util.function.BiFunction;
 import java.util.function.Function;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Brings the tensors of a checkpoint under the names of a model.
@@ -169,6 +175,28 @@ final class WeightLoader {
     Precision precision = options.precision().orElseGet(Precision::fastest);
     return new HalfWeight(
         unmanaged(options.device(), manager -> store.half(manager, name)), precision);
+  }
+
+  /** How a model's weights are stored, or shall be; null if as plain tensors. */
+  static WeightStorages.@Nullable Chosen storage(
+      ObjectNode config, LoadOptions options, String origin) {
+    WeightStorages.Chosen storage =
+        WeightStorages.find(config, options.quantization().orElse(null), origin).orElse(null);
+    if (storage != null && !options.device().equals(Device.cpu())) {
+      throw new InvalidConfigException(
+          origin + ": quantized models are loaded on the CPU; asked for was " + options.device());
+    }
+    return storage;
+  }
+
+  /** Gives weights by stored name and the model's: of the storage if it claims them, else plain. */
+  static BiFunction<String, String, Weight> reader(
+      TensorStore store, @Nullable CheckpointWeights own, ModelLayout layout, LoadOptions options) {
+    Precision precision = options.precision().orElse(null);
+    return (name, parameter) ->
+        Optional.ofNullable(own)
+            .flatMap(quantized -> quantized.weight(name, parameter, layout, precision))
+            .orElseGet(() -> stored(store, name, options));
   }
 
   /** Makes an array that no manager and no scope closes. */

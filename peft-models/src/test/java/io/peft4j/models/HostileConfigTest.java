@@ -7,7 +7,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.state.Json;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -41,7 +46,6 @@ class HostileConfigTest {
         "bert | vocab_size | []",
         "bert | layer_norm_eps | -1",
         "bert | hidden_dropout_prob | 1.0",
-        "bert | quantization_config | {'bits': 4}",
         "bert-classifier | id2label | {}",
         "bert-classifier | id2label | 3",
         "roberta | pad_token_id | 64",
@@ -139,5 +143,26 @@ class HostileConfigTest {
     ObjectNode config = changed("bert-classifier", "id2label", "{'0': 'a', '1': 'b'}");
 
     assertEquals(2, PretrainedModel.layout(config).parameters().get("classifier.weight").get(0));
+  }
+
+  /** This module is tested without the one that knows 4 bits. */
+  @Test
+  void aStorageThatIsMissingIsNamed() {
+    Path directory = Path.of(System.getProperty("peft4j.golden"), "quantization", "llama-nf4-dq");
+    InvalidConfigException refused =
+        assertThrows(InvalidConfigException.class, () -> PretrainedModel.load(directory));
+    assertTrue(refused.getMessage().contains("peft-qlora"), refused.getMessage());
+  }
+
+  @Test
+  void unknownStoragesAreRefused(@TempDir Path directory) throws IOException {
+    for (String settings : List.of("{\"quant_method\": \"gptq\"}", "{}", "4")) {
+      Files.writeString(
+          directory.resolve("config.json"),
+          "{\"model_type\": \"bert\", \"quantization_config\": " + settings + "}");
+      InvalidConfigException refused =
+          assertThrows(InvalidConfigException.class, () -> PretrainedModel.load(directory));
+      assertTrue(refused.getMessage().contains("quantization_config"), refused.getMessage());
+    }
   }
 }

@@ -1,6 +1,5 @@
 package io.peft4j.qlora;
 
-import ai.djl.ndarray.types.Shape;
 import io.peft4j.nn.Weight;
 import io.peft4j.spi.CheckpointWeights;
 import io.peft4j.state.TensorStore;
@@ -50,8 +49,9 @@ final class BitsAndBytesWeights implements CheckpointWeights {
   }
 
   @Override
-  public Optional<Shape> shape(String name) {
-    return Optional.ofNullable(packed.get(name)).map(QuantizedTensor::shape);
+  public Optional<Packed> packed(String name) {
+    return Optional.ofNullable(packed.get(name))
+        .map(tensor -> new Packed(tensor.shape(), tensor.blocks().type().key()));
   }
 
   @Override

@@ -13,6 +13,7 @@ import io.peft4j.qlora.block.Form;
 import io.peft4j.qlora.block.PackedBlocks;
 import io.peft4j.qlora.block.ValueSource;
 import io.peft4j.state.HalfPrecision;
+import io.peft4j.state.SafeTensorsWriter.Entry;
 import io.peft4j.state.TensorArrays;
 import io.peft4j.state.TensorStore;
 import io.peft4j.state.TensorType;
@@ -36,6 +37,9 @@ public final class QuantizedTensor implements AutoCloseable {
 
   /** Values whose float32 memory is shown by one buffer: whole chunks. */
   private static final long PART = 1L << 28;
+
+  /** Values that are unpacked at once for a file: whole chunks. */
+  private static final long PIECE = 1L << 22;
 
   private final Shape shape;
   private final TensorType type;
@@ -257,6 +261,30 @@ public final class QuantizedTensor implements AutoCloseable {
     try (array) {
       return AS_BFLOAT16.call(array);
     }
+  }
+
+  /**
+   * The unpacked values as a tensor of a file, in {@link #type}.
+   *
+   * @param name the tensor's name
+   * @return the tensor, to be written while this is open
+   */
+  public Entry values(String name) {
+    Form form = form(type);
+    return new Entry(
+        name,
+        type,
+        shape,
+        sink -> {
+          ByteBuffer bytes =
+              ByteBuffer.allocateDirect(
+                  Math.toIntExact(Math.min(PIECE, shape.size()) * form.bytes()));
+          for (long first = 0; first < shape.size(); first += PIECE) {
+            int values = (int) Math.min(PIECE, shape.size() - first);
+            blocks.unpack(form, bytes, first, values);
+            sink.write(bytes.slice(0, values * form.bytes()));
+          }
+        });
   }
 
   private Form form(TensorType wanted) {
