@@ -108,7 +108,9 @@ final class BlockedAttention {
     return lines;
   }
 
-  /** Makes the weights p of block i, from f to e, its queries qi, and the keys and values it meets. */
+  /**
+   * Makes the weights p of block i, from f to e, its queries qi, and the keys and values it meets.
+   */
   private static void weights(List<String> lines, boolean masked) {
     lines.add("  f = torch.mul(i, " + BLOCK + ")");
     lines.add("  e = ops.prim.min(torch.add(f, " + BLOCK + "), n)");
