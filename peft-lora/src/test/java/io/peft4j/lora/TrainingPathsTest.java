@@ -337,7 +337,8 @@ final class TrainingPathsTest {
       for (String padding : List.of("none", "left", "right", "packed")) {
         Step expected = step(model, recorded(model), loss, padding);
         Step actual = step(model, Trainable.of(model), loss, padding);
-        expected.assertClose(actual, 0.1);
+        // Activations are rounded too here; wrong masks show as 0.4 and more.
+        expected.assertClose(actual, 0.2);
         actual.assertEqual(step(model, Trainable.of(model, RECOMPUTED), loss, padding));
       }
     }
