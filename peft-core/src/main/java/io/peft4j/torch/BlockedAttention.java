@@ -130,10 +130,10 @@ final class BlockedAttention {
                 + " torch.slice(torch.slice(t, 0, 0, l, 1), 1, 0, l, 1))");
     lines.add("  p = torch.softmax(s, -1)");
     if (masked) {
-      // Padding at the left predicts the first token: what sees nothing must give zeros, not a mean.
+      // Padding at the left predicts the first token: what sees nothing must give zeros, not a
+      // mean.
       lines.add("  p4 = torch.reshape(p, [b, torch.mul(h, r), l, e])");
-      lines.add(
-          "  _p = torch.masked_fill_(p4, torch.lt(torch.amax(mb, [-1], True), -1e29), 0.)");
+      lines.add("  _p = torch.masked_fill_(p4, torch.lt(torch.amax(mb, [-1], True), -1e29), 0.)");
     }
   }
 
