@@ -100,7 +100,7 @@ final class BlockedAttention {
                   .formatted(part)
               + " [z, n, d])");
     }
-    // Finite, so that no query is left with nothing.
+    // Finite, so that no query gets NaN.
     lines.add(
         variant.masked
             ? "mh = torch.to(torch.clamp_min(m, -1e30), 15)"
@@ -108,7 +108,9 @@ final class BlockedAttention {
     return lines;
   }
 
-  /** Makes the weights p of block i, from f to e, its queries qi, and the keys and values it meets. */
+  /**
+   * Makes the weights p of block i, from f to e, its queries qi, and the keys and values it meets.
+   */
   private static void weights(List<String> lines, boolean masked) {
     lines.add("  f = torch.mul(i, " + BLOCK + ")");
     lines.add("  e = ops.prim.min(torch.add(f, " + BLOCK + "), n)");
@@ -118,12 +120,21 @@ final class BlockedAttention {
     lines.add("  ve = torch.slice(v1, 1, 0, e, 1)");
     lines.add("  s = torch.bmm(qi, torch.transpose(ke, 1, 2))");
     lines.add("  s4 = torch.reshape(s, [b, torch.mul(h, r), l, e])");
+    if (masked) {
+      lines.add("  mb = torch.slice(torch.slice(mh, 2, f, e, 1), 3, 0, e, 1)");
+    }
     lines.add(
         masked
-            ? "  _s = torch.add_(s4, torch.slice(torch.slice(mh, 2, f, e, 1), 3, 0, e, 1))"
+            ? "  _s = torch.add_(s4, mb)"
             : "  _s = torch.add_(torch.slice(s4, 3, f, e, 1),"
                 + " torch.slice(torch.slice(t, 0, 0, l, 1), 1, 0, l, 1))");
     lines.add("  p = torch.softmax(s, -1)");
+    if (masked) {
+      // Padding at the left predicts the first token: what sees nothing must give zeros, not a
+      // mean.
+      lines.add("  p4 = torch.reshape(p, [b, torch.mul(h, r), l, e])");
+      lines.add("  _p = torch.masked_fill_(p4, torch.lt(torch.amax(mb, [-1], True), -1e29), 0.)");
+    }
   }
 
   /** From [b, n, heads · d] to a view [b, h, r, n, d]. */

@@ -20,6 +20,7 @@ public final class CausalContext {
   private final long past;
   private final NDArray positions;
   private final Map<Integer, NDArray> masks = new HashMap<>();
+  private final boolean whole;
 
   /**
    * Prepares a pass.
@@ -44,6 +45,7 @@ public final class CausalContext {
       cache.begin(inputs.length());
     }
     PackedSequences sequences = inputs.sequences();
+    whole = sequences != null && whole(sequences, inputs.padding());
     // Made now: what a layer makes goes with the layer's scope.
     for (int window : windows) {
       if (needed(window)) {
@@ -70,13 +72,38 @@ public final class CausalContext {
     return positions;
   }
 
+  /** Whether each sequence is all tokens or all padding: what padding gives is seen by nothing. */
+  private static boolean whole(PackedSequences sequences, @Nullable NDArray padding) {
+    if (padding == null) {
+      return true;
+    }
+    float[] hidden = padding.toFloatArray();
+    int place = 0;
+    for (int[] starts : sequences.bounds()) {
+      for (int i = 0; i + 1 < starts.length; i++) {
+        float first = hidden[place];
+        for (int end = place + starts[i + 1] - starts[i]; place < end; place++) {
+          if (hidden[place] != first) {
+            return false;
+          }
+        }
+      }
+    }
+    return true;
+  }
+
   /**
    * What rows are packed from, for attention that goes over each sequence by itself.
    *
-   * @return the sequences; null if a row is one
+   * @param window how many tokens a token sees, itself included; 0 for all before it
+   * @return the sequences; null if a row is one, and where causality alone does not say what a
+   *     token of a sequence sees
    */
-  public @Nullable PackedSequences sequences() {
-    return inputs.sequences();
+  public @Nullable PackedSequences sequences(int window) {
+    PackedSequences sequences = inputs.sequences();
+    return sequences != null && whole && (window == 0 || window >= sequences.longest())
+        ? sequences
+        : null;
   }
 
   /**

@@ -4,12 +4,14 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDScope;
 import io.peft4j.models.CausalContext;
+import io.peft4j.models.PackedSequences;
 import io.peft4j.nn.Join;
 import io.peft4j.nn.Linear;
 import io.peft4j.nn.LowRankLinear;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.RmsNorm;
 import io.peft4j.nn.Weight;
+import io.peft4j.torch.PackedAttention;
 import io.peft4j.torch.Precision;
 import java.util.ArrayList;
 import java.util.List;
@@ -173,15 +175,7 @@ final class LayerStep {
     }
     forwardOperands(operands, prepared.product(0));
     NDList before = call(prepared.kernels.before(), operands);
-    NDList attention =
-        config
-            .attention()
-            .attendKeeping(
-                prepared.kernels.attention(),
-                before.get(0),
-                before.get(1),
-                before.get(2),
-                context.mask(window));
+    NDList attention = attend(prepared, before, context);
     operands = new ArrayList<>(List.of(x, attention.get(0)));
     prepared.norms(operands, 1);
     if (outerNorms) {
@@ -196,6 +190,45 @@ final class LayerStep {
     NDList after = call(prepared.kernels.after(), operands);
     output.add(after.head());
     return new Kept(before, attention, after.subNDList(1));
+  }
+
+  private @Nullable PackedAttention packed(Prepared prepared, CausalContext context) {
+    PackedSequences sequences = context.sequences(window);
+    return sequences == null
+        ? null
+        : new PackedAttention(config.attention(), prepared.kernels.attention(), sequences.bounds());
+  }
+
+  private NDList attend(Prepared prepared, NDList before, CausalContext context) {
+    NDArray query = before.get(0);
+    NDArray key = before.get(1);
+    NDArray value = before.get(2);
+    PackedAttention packed = packed(prepared, context);
+    return packed != null
+        ? packed.attendKeeping(query, key, value)
+        : config
+            .attention()
+            .attendKeeping(prepared.kernels.attention(), query, key, value, context.mask(window));
+  }
+
+  private NDList attentionGradients(
+      Prepared prepared, Kept kept, CausalContext context, NDArray above) {
+    NDArray query = kept.before.get(0);
+    NDArray key = kept.before.get(1);
+    NDArray value = kept.before.get(2);
+    PackedAttention packed = packed(prepared, context);
+    return packed != null
+        ? packed.gradients(query, key, value, kept.attention, above)
+        : config
+            .attention()
+            .gradients(
+                prepared.kernels.attention(),
+                query,
+                key,
+                value,
+                context.mask(window),
+                kept.attention,
+                above);
   }
 
   /** The place of an outer norm in the list of norms. */
@@ -251,17 +284,7 @@ final class LayerStep {
       if (!whole && !prepared.product(0).trained()) {
         return null;
       }
-      NDList below =
-          config
-              .attention()
-              .gradients(
-                  prepared.kernels.attention(),
-                  all.before.get(0),
-                  all.before.get(1),
-                  all.before.get(2),
-                  context.mask(window),
-                  all.attention,
-                  results.get(0));
+      NDList below = attentionGradients(prepared, all, context, results.get(0));
       List<NDArray> operands = new ArrayList<>(List.of(x, results.get(1)));
       operands.addAll(below);
       operands.addAll(all.before.subList(3, all.before.size()));
