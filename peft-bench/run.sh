@@ -29,7 +29,7 @@ while [ $# -gt 0 ]; do
     *) echo "unknown option $1" >&2; sed -n '2,10p' "$0" >&2; exit 2 ;;
   esac
 done
-[ -n "$only" ] || only="idle merge micro load train-8x128 train-32x64 generate-135m generate-1b"
+[ -n "$only" ] || only="idle merge micro nf4 load train-8x128 train-32x64 generate-135m generate-1b"
 
 mkdir -p "$output"
 output=$(cd "$output" && pwd)
@@ -45,7 +45,7 @@ if [ -z "${PEFT4J_BENCH_CLASSPATH:-}" ]; then
   PEFT4J_BENCH_CLASSPATH="$here/target/classes:$(cat "$output/classpath")"
 fi
 java_options="-Xmx2g -Dai.djl.offline=true -Dai.djl.pytorch.num_threads=$threads
-  -Dai.djl.pytorch.num_interop_threads=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+  -Dai.djl.pytorch.num_interop_threads=1 --add-modules jdk.incubator.vector -Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 
 on_java() {
   # shellcheck disable=SC2086

@@ -146,6 +146,23 @@ def merge():
         add("merge.unmerge.ms", statistics.median(seconds["unmerge"]) * 1e3)
 
 
+def nf4():
+    import bitsandbytes.functional as bnb
+
+    values = torch.randn(shape(5632, 64), shape(2048, 64))
+    count = values.numel()
+    held = {"float32": values, "bfloat16": values.bfloat16()}
+    packed = {kind: bnb.quantize_4bit(v, quant_type="nf4") for kind, v in held.items()}
+    seconds = in_turns(
+        {kind: (lambda kind=kind: bnb.dequantize_4bit(*packed[kind]), lambda: None) for kind in held}
+        | {"quantize": (lambda: bnb.quantize_4bit(values, quant_type="nf4", compress_statistics=True), lambda: None)},
+        3, 25,
+    )
+    for kind in held:
+        add(f"nf4.unpack_{kind}.gvalues_per_second", count / statistics.median(seconds[kind]) / 1e9)
+    add("nf4.quantize.gvalues_per_second", count / statistics.median(seconds["quantize"]) / 1e9)
+
+
 def micro():
     model = None
     for loaded in (1, 64):
@@ -365,7 +382,7 @@ def main():
 
         print(f"torch {torch.__version__}, transformers {transformers.__version__}, PEFT {peft.__version__}")
     else:
-        {"idle": idle, "merge": merge, "micro": micro, "load": load}[scenario]()
+        {"idle": idle, "merge": merge, "micro": micro, "load": load, "nf4": nf4}[scenario]()
 
 
 if __name__ == "__main__":

@@ -65,6 +65,15 @@ public final class Report {
     same("merge r=8 on all linears, Llama 135M, ms", "merge.merge.ms", false, "");
     same("the same, refusing NaN, ms", "merge.safe_merge.ms", false, "");
     same("unmerge, ms", "merge.unmerge.ms", false, "");
+    for (String type : List.of("float32", "bfloat16")) {
+      same(
+          "unpack NF4 to " + type + ", 10⁹ values/s (bitsandbytes)",
+          "nf4.unpack_" + type + ".gvalues_per_second",
+          true,
+          "> 1");
+      share("the same / a copy of the bytes written", "nf4.unpack_" + type + ".to_copy", "> 0.67");
+    }
+    same("quantize to NF4, 10⁹ values/s", "nf4.quantize.gvalues_per_second", true, "");
     for (String loaded : List.of("1", "64", "100", "1000")) {
       same(
           "switch the model, " + loaded + " loaded, µs",
