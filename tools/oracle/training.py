@@ -111,6 +111,39 @@ def save_converted(model, start, folder):
     shutil.rmtree(initial)
 
 
+def saved_name(parameter):
+    """The key under which PEFT saves a trainable parameter."""
+    for part in (".default", ".modules_to_save"):
+        parameter = parameter.replace(part, "")
+    return parameter
+
+
+def gradients(spec, start, batch, dtype):
+    """Of one batch, the base's weights rounded to bfloat16 whatever they are computed in; PEFT keeps LoRA in float32."""
+    base = load_base(spec["base"])
+    base.set_attn_implementation("eager" if family(spec["base"]) == "gemma2" else "sdpa")
+    for parameter in base.parameters():
+        parameter.data = parameter.data.bfloat16().to(dtype)
+    model = PeftModel.from_pretrained(base, str(start), is_trainable=True).train()
+    model(**batch).loss.backward()
+    return {saved_name(name): p.grad.float() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def save_rounded(spec, folder, data):
+    """Gradients over a base in bfloat16: what they are in float32, and how far off PEFT's bfloat16 is, over all steps."""
+    whole, worst = [], []
+    for step in range(STEPS):
+        batch = {k: v[step] for k, v in data.items()}
+        exact, rough = (gradients(spec, folder / "start", batch, t) for t in (torch.float32, torch.bfloat16))
+        if step == 0:
+            write_tensors(folder / "rounded.safetensors", exact)
+        most = max(g.norm() for g in exact.values())
+        worst.append(max((rough[k] - g).norm() / max(g.norm(), 1e-3 * most) for k, g in exact.items()).item())
+        whole.append((sum(((rough[k] - g) ** 2).sum() for k, g in exact.items())
+                      / sum((g ** 2).sum() for g in exact.values())).sqrt().item())
+    write_json(folder / "rounded.json", {"whole": max(whole), "worst_tensor": max(worst)})
+
+
 def run_case(spec):
     folder = fresh(f"training/{spec['name']}")
     start = folder / "start"
@@ -124,6 +157,8 @@ def run_case(spec):
         probe = {k: data[k][0] for k in ("input_ids", "attention_mask")}
         assert max_diff(output(model.eval(), probe), output(converted.eval(), probe)) < 1e-5
     write_tensors(folder / "io.safetensors", {**data, "losses": losses, "grad_norms": norms})
+    if spec["name"].endswith("-all-linear"):
+        save_rounded(spec, folder, data)
 
     # Another order of sums (eager attention) shows how far rounding alone carries a run.
     other, other_losses, _ = train(spec, start, data, attention="eager")

@@ -337,7 +337,7 @@ final class TrainingPathsTest {
       for (String padding : List.of("none", "left", "right", "packed")) {
         Step expected = step(model, recorded(model), loss, padding);
         Step actual = step(model, Trainable.of(model), loss, padding);
-        // Activations are rounded too here; wrong masks show as 0.4 and more.
+        // Each path may err by 0.08, as PEFT does (RoundedGradientTest); wrong masks show as 0.4.
         expected.assertClose(actual, 0.2);
         actual.assertEqual(step(model, Trainable.of(model, RECOMPUTED), loss, padding));
       }
