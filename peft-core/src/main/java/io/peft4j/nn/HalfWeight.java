@@ -79,6 +79,11 @@ public final class HalfWeight implements Weight {
     release();
   }
 
+  @Override
+  public void sourceRead() {
+    release();
+  }
+
   private void release() {
     MappedPages read = pages;
     if (read != null) {

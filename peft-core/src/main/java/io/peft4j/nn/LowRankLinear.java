@@ -107,6 +107,11 @@ public final class LowRankLinear {
     return weights.stream().map(Weight::source).toList();
   }
 
+  /** Says that {@link #weights} have been read and are not needed for now. */
+  public void weightsRead() {
+    weights.forEach(Weight::sourceRead);
+  }
+
   /**
    * The biases of the layers.
    *

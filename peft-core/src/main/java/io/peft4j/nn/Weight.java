@@ -104,6 +104,12 @@ public interface Weight extends AutoCloseable {
   default void packed() {}
 
   /**
+   * Told when a kernel has read what {@link #source} gave. What need not stay in memory may go
+   * until it is asked for again.
+   */
+  default void sourceRead() {}
+
+  /**
    * A weight that takes this one's place with other values, for example merged ones, and computes
    * as this one does.
    *

@@ -179,6 +179,26 @@ public final class CausalContext {
   }
 
   /**
+   * Tells whether layers may compute as when they are trained by hand, keeping nothing: the pass
+   * reads many tokens, and nothing is recorded or dropped out.
+   *
+   * @param pass the pass
+   * @return true if so
+   */
+  public boolean readable(Pass pass) {
+    return !pass.dropout() && inputs.length() > 1 && !JniUtils.isGradMode();
+  }
+
+  /**
+   * Tells whether keys and values of earlier tokens are held and those of this pass are to be.
+   *
+   * @return true if there is a cache
+   */
+  public boolean cached() {
+    return cache != null;
+  }
+
+  /**
    * What a layer that computes as one kernel needs of the cache.
    *
    * @param keys float32 [batch, heads, capacity, size]

@@ -13,6 +13,7 @@ import io.peft4j.state.TensorType;
 import io.peft4j.torch.Precision;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
@@ -57,6 +58,23 @@ final class RoundedGoldenTest {
     assertTrue(
         error > 1e-5 && error <= MORE * error(expected, theirs),
         name + " is off by " + error + ", transformers by " + error(expected, theirs));
+    float[] last = afterPrompt(directory, ids);
+    int end = expected.length;
+    double afterPrompt = error(Arrays.copyOfRange(expected, end - last.length, end), last);
+    assertTrue(
+        afterPrompt > 1e-5 && afterPrompt <= MORE * error(expected, theirs),
+        name + " is off by " + afterPrompt + " after a prompt");
+  }
+
+  /** Logits of the last token, keys and values written into a cache. */
+  private static float[] afterPrompt(Path directory, long[] ids) {
+    LoadOptions options = LoadOptions.builder().precision(Precision.BFLOAT16).build();
+    try (PretrainedModel model = PretrainedModel.load(directory, options);
+        CausalDecoder decoder = CausalDecoder.start(model, List.of(ids), 1, 1)) {
+      float[] logits = new float[decoder.vocabulary()];
+      decoder.logits(0, logits);
+      return logits;
+    }
   }
 
   private static float[] logits(Path directory, Precision precision, long[] ids) {

@@ -80,6 +80,9 @@ final class DecoderLayer {
   }
 
   NDArray forward(Pass pass, NDArray x, NDList rotations, CausalContext context) {
+    if (context.readable(pass) && step.readable(pass)) {
+      return step.read(pass, x, rotations, context, index);
+    }
     NDArray[] parts = inputs.forward(pass, inputNorm.forward(pass, x));
     NDList turned =
         config

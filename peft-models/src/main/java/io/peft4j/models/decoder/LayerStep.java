@@ -11,6 +11,7 @@ import io.peft4j.nn.LowRankLinear;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.RmsNorm;
 import io.peft4j.nn.Weight;
+import io.peft4j.torch.Ops;
 import io.peft4j.torch.PackedAttention;
 import io.peft4j.torch.Precision;
 import java.util.ArrayList;
@@ -149,7 +150,7 @@ final class LayerStep {
     try (NDScope scope = new NDScope()) {
       scope.suppressNotUsedWarning();
       NDList all = new NDList();
-      Kept kept = run(prepared(pass), x, rotations, context, all);
+      Kept kept = run(prepared(pass), x, rotations, context, null, all);
       NDArray output = all.head();
       NDScope.unregister(output);
       if (keep) {
@@ -159,12 +160,54 @@ final class LayerStep {
     }
   }
 
-  /** Computes; the output is put into a list, or left out without one. */
+  /** Tells whether {@link #read} is the way for passes of many tokens that record nothing. */
+  boolean readable(Pass pass) {
+    return pass.derive(linears, Readable.class, () -> new Readable(reads(pass))).yes();
+  }
+
+  private record Readable(boolean yes) {}
+
+  /** In float32 there is nothing to gain. */
+  private boolean reads(Pass pass) {
+    return obstacle(pass) == null
+        && new LowRankLinear(pass, linears.inputs).precision() == Precision.BFLOAT16;
+  }
+
+  /**
+   * The output alone, with the cache if there is one: what is between products stays in bfloat16,
+   * where the layers one by one widen the result of each.
+   */
+  NDArray read(Pass pass, NDArray x, NDList rotations, CausalContext context, int index) {
+    Prepared prepared = prepared(pass);
+    NDList output = new NDList();
+    Attending attending =
+        context.cached() ? before -> attendCached(prepared, before, context, index) : null;
+    run(prepared, x, rotations, context, attending, output);
+    prepared.products.forEach(LowRankLinear::weightsRead);
+    return output.head();
+  }
+
+  private NDList attendCached(Prepared prepared, NDList before, CausalContext context, int index) {
+    boolean half = prepared.kernels.attention() == Precision.BFLOAT16;
+    List<NDArray> wide =
+        before.subList(0, 3).stream().map(x -> half ? Ops.toFloat32(x) : x).toList();
+    NDArray seen =
+        context.attend(index, config.attention(), wide.get(0), wide.get(1), wide.get(2), window, 0);
+    return new NDList(half ? Ops.toBfloat16(seen) : seen);
+  }
+
+  /** Attention over q, k and v. */
+  private interface Attending {
+    NDList attend(NDList before);
+  }
+
+  /** Computes; attention without cache if no other is given; the output goes into a list if any. */
   private Kept run(
       Prepared prepared,
       NDArray x,
       NDList rotations,
       CausalContext context,
+      @Nullable Attending attending,
       @Nullable NDList output) {
     boolean headNorms = config.options().headNorms();
     boolean outerNorms = config.options().outerNorms();
@@ -175,7 +218,8 @@ final class LayerStep {
     }
     forwardOperands(operands, prepared.product(0));
     NDList before = call(prepared.kernels.before(), operands);
-    NDList attention = attend(prepared, before, context);
+    NDList attention =
+        attending == null ? attend(prepared, before, context) : attending.attend(before);
     operands = new ArrayList<>(List.of(x, attention.get(0)));
     prepared.norms(operands, 1);
     if (outerNorms) {
@@ -273,7 +317,7 @@ final class LayerStep {
       boolean whole) {
     Prepared prepared = prepared(pass);
     try (NDScope scope = new NDScope();
-        Kept all = kept == null ? run(prepared, x, rotations, context, null) : kept) {
+        Kept all = kept == null ? run(prepared, x, rotations, context, null, null) : kept) {
       scope.suppressNotUsedWarning();
       NDList results = afterGradients(prepared, all, above);
       above.close();
