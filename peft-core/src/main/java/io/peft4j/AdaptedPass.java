@@ -3,8 +3,6 @@ package io.peft4j;
 import ai.djl.ndarray.NDList;
 import io.peft4j.nn.Pass;
 import io.peft4j.nn.PassLease;
-import io.peft4j.spi.Adapter;
-import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.jspecify.annotations.Nullable;
 
@@ -12,8 +10,13 @@ import org.jspecify.annotations.Nullable;
  * What one pass holds until it ends: weights and adapters that stay as they are, and the order of
  * its rows.
  */
-record AdaptedPass(Pass pass, List<Adapter> adapters, @Nullable RowOrder rows, AtomicBoolean closed)
+record AdaptedPass(
+    Pass pass, LeasedAdapters adapters, @Nullable RowOrder rows, AtomicBoolean closed)
     implements PassLease {
+
+  AdaptedPass(Pass pass, LeasedAdapters adapters, @Nullable RowOrder rows) {
+    this(pass, adapters, rows, new AtomicBoolean());
+  }
 
   @Override
   public NDList order(NDList inputs) {
@@ -30,7 +33,7 @@ record AdaptedPass(Pass pass, List<Adapter> adapters, @Nullable RowOrder rows, A
     // Once only: a second release would take another's lease.
     if (closed.compareAndSet(false, true)) {
       pass.close();
-      adapters.forEach(Adapter::release);
+      adapters.close();
       pass.weights().close();
     }
   }

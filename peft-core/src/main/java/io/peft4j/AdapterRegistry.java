@@ -1,9 +1,6 @@
 package io.peft4j;
 
-import io.peft4j.nn.LayerAdapter;
-import io.peft4j.nn.Pass.Segment;
 import io.peft4j.spi.Adapter;
-import io.peft4j.target.LayerSpec;
 import io.peft4j.target.ModelLayout;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -11,16 +8,23 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** The adapters of one model by name. Guarded by the model's lock. */
-final class AdapterRegistry {
+/**
+ * The adapters of one model by name, which of them act where a request names none, and which are
+ * trained. Its monitor guards all of the model's state: callers hold it over what must not change
+ * in between.
+ */
+final class AdapterRegistry implements AdapterSource {
   private final ModelLayout layout;
   private final Map<String, Adapter> adapters = new LinkedHashMap<>();
+  private volatile AdapterSet active = AdapterSet.none();
+  private List<String> trained = List.of();
+  private boolean closed;
 
   AdapterRegistry(ModelLayout layout) {
     this.layout = layout;
   }
 
-  Adapter get(String name) {
+  synchronized Adapter get(String name) {
     Adapter adapter = adapters.get(name);
     if (adapter == null) {
       throw new AdapterStateException(
@@ -29,90 +33,128 @@ final class AdapterRegistry {
     return adapter;
   }
 
-  boolean contains(String name) {
-    return adapters.containsKey(name);
+  synchronized @Nullable Adapter find(String name) {
+    return adapters.get(name);
   }
 
-  List<String> names() {
+  synchronized List<String> names() {
     return List.copyOf(adapters.keySet());
   }
 
-  Map<String, Adapter> all() {
-    return adapters;
+  void checkFree(String name) {
+    AdapterSet.checkName(name);
+    if (find(name) != null) {
+      throw new AdapterStateException("there is an adapter '" + name + "' already");
+    }
   }
 
   /** Puts an adapter under a name; the one that had it before is freed after its last lease. */
-  void put(String name, Adapter adapter) {
+  synchronized void put(String name, Adapter adapter) {
     Adapter before = adapters.put(name, adapter);
     if (before != null) {
       before.release();
     }
+    adapter.train(trained.contains(name));
   }
 
-  void remove(String name) {
+  synchronized void remove(String name) {
     get(name).release();
     adapters.remove(name);
+    active = without(active, name);
+    trained = trained.stream().filter(other -> !other.equals(name)).toList();
   }
 
-  void clear() {
+  private static AdapterSet without(AdapterSet set, String name) {
+    if (!set.names().contains(name)) {
+      return set;
+    }
+    AdapterSet rest = AdapterSet.none();
+    if (set.rows().isEmpty()) {
+      for (Map.Entry<String, Float> entry : set.strengths().entrySet()) {
+        rest = entry.getKey().equals(name) ? rest : rest.and(entry.getKey(), entry.getValue());
+      }
+    }
+    return rest;
+  }
+
+  /** Frees all adapters. */
+  synchronized void close() {
+    closed = true;
+    active = AdapterSet.none();
+    trained = List.of();
     adapters.values().forEach(Adapter::release);
     adapters.clear();
   }
 
-  /** Checks that all adapters exist and can act together. */
-  void check(AdapterSet set) {
-    List<String> names = List.copyOf(set.strengths().keySet());
+  synchronized boolean closed() {
+    return closed;
+  }
+
+  synchronized void checkOpen() {
+    if (closed) {
+      throw new AdapterStateException("the model has been closed");
+    }
+  }
+
+  AdapterSet active() {
+    return active;
+  }
+
+  synchronized void activate(AdapterSet set) {
+    check(set);
+    active = set;
+  }
+
+  synchronized List<String> trained() {
+    return trained;
+  }
+
+  synchronized void train(List<String> names) {
+    names.forEach(this::get);
+    adapters.forEach((name, adapter) -> adapter.train(names.contains(name)));
+    trained = names;
+  }
+
+  synchronized List<TrainableParameter> trainableParameters() {
+    List<TrainableParameter> all = new ArrayList<>();
+    for (String name : trained) {
+      get(name)
+          .parameters()
+          .forEach((key, array) -> all.add(new TrainableParameter(name, key, array)));
+    }
+    return all;
+  }
+
+  synchronized ParameterReport report() {
+    long trainable = 0;
+    long all = layout.parameterCount();
+    for (Map.Entry<String, Adapter> entry : adapters.entrySet()) {
+      Adapter adapter = entry.getValue();
+      long values =
+          adapter.parameters().values().stream().mapToLong(a -> a.getShape().size()).sum();
+      all += values - adapter.borrowedValues();
+      if (trained.contains(entry.getKey())) {
+        trainable += values;
+      }
+    }
+    return new ParameterReport(trainable, all);
+  }
+
+  @Override
+  public synchronized void check(AdapterSet set) {
     set.names().forEach(this::get);
-    for (int i = 0; i < names.size(); i++) {
-      for (int j = i + 1; j < names.size(); j++) {
-        String reason = conflict(get(names.get(i)), get(names.get(j)));
-        if (reason != null) {
-          throw new AdapterStateException(
-              "adapters '"
-                  + names.get(i)
-                  + "' and '"
-                  + names.get(j)
-                  + "' cannot act together: "
-                  + reason);
-        }
-      }
-    }
+    AdapterConflicts.check(layout, set, this::get);
   }
 
-  private @Nullable String conflict(Adapter first, Adapter second) {
-    int shared = first.sharedOverride(second);
-    if (shared >= 0) {
-      return "both bring their own " + layout.parameterNames().get(shared);
-    }
-    for (LayerSpec layer : layout.layers()) {
-      LayerAdapter one = first.layer(layer.slot());
-      LayerAdapter other = second.layer(layer.slot());
-      String reason = one == null || other == null ? null : one.conflict(other);
-      if (reason != null) {
-        return layer.path() + ": " + reason;
-      }
-    }
-    return null;
-  }
-
-  /** Leases the adapters of a set; the caller releases each of them. */
-  List<Adapter> lease(AdapterSet set) {
-    List<Adapter> leased = new ArrayList<>();
+  @Override
+  public synchronized LeasedAdapters lease(AdapterSet set) {
+    check(set);
+    Map<String, Adapter> leased = new LinkedHashMap<>();
     for (String name : set.names()) {
-      leased.add(get(name));
+      Adapter adapter = get(name);
+      adapter.retain();
+      leased.put(name, adapter);
     }
-    leased.forEach(Adapter::retain);
-    return leased;
-  }
-
-  /** The one segment of a set whose adapters act on every row. */
-  Segment segment(AdapterSet set) {
-    List<Adapter> acting = new ArrayList<>();
-    float[] strengths = new float[set.strengths().size()];
-    for (Map.Entry<String, Float> entry : set.strengths().entrySet()) {
-      strengths[acting.size()] = entry.getValue();
-      acting.add(get(entry.getKey()));
-    }
-    return new Segment(0, Long.MAX_VALUE, acting, strengths);
+    return new LeasedAdapters(set, leased);
   }
 }

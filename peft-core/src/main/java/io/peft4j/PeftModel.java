@@ -7,34 +7,17 @@ import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
 import ai.djl.nn.Block;
 import io.peft4j.nn.Backbone;
-import io.peft4j.nn.NextTokens;
-import io.peft4j.nn.Pass;
-import io.peft4j.nn.Pass.Segment;
 import io.peft4j.nn.PassLease;
 import io.peft4j.nn.PassSource;
 import io.peft4j.nn.TrainingOptions;
-import io.peft4j.nn.Weight;
-import io.peft4j.nn.WeightSnapshot;
-import io.peft4j.nn.WeightStore;
 import io.peft4j.spi.Adapter;
-import io.peft4j.spi.AdapterBuilder;
-import io.peft4j.spi.AttachContext;
-import io.peft4j.spi.PeftMethod;
-import io.peft4j.spi.PeftMethods;
-import io.peft4j.state.SavedAdapter;
 import io.peft4j.target.ModelLayout;
-import io.peft4j.torch.GradMode;
-import io.peft4j.torch.Scopes;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.OptionalDouble;
 import java.util.SortedMap;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Function;
-import org.jspecify.annotations.Nullable;
 
 /**
  * A base model with adapters. Several adapters share the one frozen base; which of them act is part
@@ -48,22 +31,21 @@ import org.jspecify.annotations.Nullable;
  * the caller's.
  */
 public final class PeftModel implements PassSource, AutoCloseable {
-  private final Object lock = new Object();
   private final Block base;
   private final Backbone backbone;
   private final AdapterRegistry adapters;
-  private volatile AdapterSet active = AdapterSet.none();
-  private List<String> trained = List.of();
-  private @Nullable Merged merged;
-  private boolean closed;
-
-  private record Merged(AdapterSet set, WeightStore.Replacement replacement) {}
+  private final Merging merging;
+  private final AdapterAttachment attachment;
+  private final Passes passes;
 
   /** Over a backbone that counts this model already; closing the model ends that. */
   PeftModel(Block base, Backbone backbone) {
     this.base = base;
     this.backbone = backbone;
     adapters = new AdapterRegistry(backbone.layout());
+    merging = new Merging(backbone, adapters);
+    attachment = new AdapterAttachment(backbone, adapters, merging);
+    passes = new Passes(backbone, adapters, merging);
   }
 
   /**
@@ -108,8 +90,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @throws AdapterStateException if the name is in use
    */
   public void addAdapter(String name, PeftConfig config) {
-    checkFree(name);
-    install(name, PeftMethods.of(config), config, null, null);
+    attachment.add(name, config, null);
   }
 
   /**
@@ -121,12 +102,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @throws AdapterStateException if the adapter does not fit the base, or the name is in use
    */
   public void loadAdapter(String name, Path directory) {
-    checkFree(name);
-    PeftMethod method = PeftMethods.of(directory);
-    try (SavedAdapter saved = method.read(directory);
-        NDManager tensors = NDManager.newBaseManager(backbone.device(), "PyTorch")) {
-      install(name, method, saved.config(), saved.tensors(tensors), null);
-    }
+    attachment.load(name, directory);
   }
 
   /**
@@ -138,8 +114,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @throws AdapterStateException if the tensors do not fit, or the name is in use
    */
   public void addAdapter(String name, PeftConfig config, Map<String, NDArray> tensors) {
-    checkFree(name);
-    install(name, PeftMethods.of(config), config, tensors, null);
+    attachment.add(name, config, tensors);
   }
 
   /**
@@ -150,28 +125,13 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @throws AdapterStateException if there is none of that name
    */
   public void deleteAdapter(String name) {
-    synchronized (lock) {
+    synchronized (adapters) {
       adapters.get(name);
-      if (isMerged(name)) {
+      if (merging.includes(name)) {
         unmerge();
       }
-      active = without(active, name);
-      trained = trained.stream().filter(other -> !other.equals(name)).toList();
       adapters.remove(name);
     }
-  }
-
-  private static AdapterSet without(AdapterSet set, String name) {
-    if (!set.names().contains(name)) {
-      return set;
-    }
-    AdapterSet rest = AdapterSet.none();
-    if (set.rows().isEmpty()) {
-      for (Map.Entry<String, Float> entry : set.strengths().entrySet()) {
-        rest = entry.getKey().equals(name) ? rest : rest.and(entry.getKey(), entry.getValue());
-      }
-    }
-    return rest;
   }
 
   /**
@@ -180,9 +140,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @return their names in the order in which they were added
    */
   public List<String> adapterNames() {
-    synchronized (lock) {
-      return adapters.names();
-    }
+    return adapters.names();
   }
 
   /**
@@ -193,77 +151,14 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @throws AdapterStateException if there is none of that name
    */
   public Adapter adapter(String name) {
-    synchronized (lock) {
-      return adapters.get(name);
-    }
+    return adapters.get(name);
   }
 
   /** Uses an adapter, which stays meanwhile even if it is deleted. */
   private <T> T use(String name, Function<Adapter, T> use) {
-    Adapter adapter;
-    synchronized (lock) {
-      adapter = adapters.get(name);
-      adapter.retain();
+    try (LeasedAdapters leased = adapters.lease(AdapterSet.of(name))) {
+      return use.apply(leased.get(name));
     }
-    try {
-      return use.apply(adapter);
-    } finally {
-      adapter.release();
-    }
-  }
-
-  private void checkFree(String name) {
-    AdapterSet.checkName(name);
-    synchronized (lock) {
-      if (adapters.contains(name)) {
-        throw new AdapterStateException("there is an adapter '" + name + "' already");
-      }
-    }
-  }
-
-  private void install(
-      String name,
-      PeftMethod method,
-      PeftConfig config,
-      @Nullable Map<String, NDArray> tensors,
-      @Nullable Adapter replaced) {
-    NDManager owner = NDManager.newBaseManager(backbone.device(), "PyTorch");
-    Adapter adapter;
-    try (GradMode off = GradMode.off();
-        NDScope scope = new NDScope();
-        WeightSnapshot weights = leaseBase()) {
-      scope.suppressNotUsedWarning();
-      AdapterBuilder builder = new AdapterBuilder(layout(), config, owner);
-      method.attach(new AttachContext(backbone, weights, config, owner, tensors), builder);
-      adapter = builder.build();
-    } catch (RuntimeException e) {
-      owner.close();
-      throw e;
-    }
-    synchronized (lock) {
-      if (closed || (adapters.contains(name) ? adapters.get(name) : null) != replaced) {
-        adapter.release();
-        throw new AdapterStateException(
-            closed ? "the model has been closed" : "adapter '" + name + "' changed meanwhile");
-      }
-      if (isMerged(name)) {
-        adapter.release();
-        throw new AdapterStateException("adapter '" + name + "' is merged: unmerge first");
-      }
-      adapters.put(name, adapter);
-      adapter.train(trained.contains(name));
-    }
-  }
-
-  /** The base's own weights, whatever is merged. */
-  private WeightSnapshot leaseBase() {
-    synchronized (lock) {
-      return merged == null ? backbone.weights().lease() : merged.replacement().leaseBefore();
-    }
-  }
-
-  private boolean isMerged(String name) {
-    return merged != null && merged.set().names().contains(name);
   }
 
   // --- which act, which are trained -----------------------------------------------------------
@@ -285,10 +180,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @throws AdapterStateException if one does not exist or they cannot act together
    */
   public void setActiveAdapters(AdapterSet set) {
-    synchronized (lock) {
-      adapters.check(set);
-      active = set;
-    }
+    adapters.activate(set);
   }
 
   /**
@@ -297,7 +189,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @return the set
    */
   public AdapterSet activeAdapters() {
-    return active;
+    return adapters.active();
   }
 
   /** Lets no adapter act when a request names none: the base alone. */
@@ -312,12 +204,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @throws AdapterStateException if one does not exist
    */
   public void trainAdapters(String... names) {
-    synchronized (lock) {
-      List<String> wanted = Arrays.stream(names).distinct().toList();
-      wanted.forEach(adapters::get);
-      adapters.all().forEach((name, adapter) -> adapter.train(wanted.contains(name)));
-      trained = wanted;
-    }
+    adapters.train(Arrays.stream(names).distinct().toList());
   }
 
   /**
@@ -326,9 +213,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @return their names
    */
   public List<String> trainedAdapters() {
-    synchronized (lock) {
-      return trained;
-    }
+    return adapters.trained();
   }
 
   /**
@@ -337,16 +222,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @return the parameters of the trained adapters
    */
   public List<TrainableParameter> trainableParameters() {
-    synchronized (lock) {
-      List<TrainableParameter> all = new ArrayList<>();
-      for (String name : trained) {
-        adapters
-            .get(name)
-            .parameters()
-            .forEach((key, array) -> all.add(new TrainableParameter(name, key, array)));
-      }
-      return all;
-    }
+    return adapters.trainableParameters();
   }
 
   // --- computing ------------------------------------------------------------------------------
@@ -370,10 +246,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @throws AdapterStateException if one does not exist or they cannot act together
    */
   public PeftView with(AdapterSet set) {
-    synchronized (lock) {
-      adapters.check(set);
-    }
-    return new PeftView(this, set);
+    return passes.view(set);
   }
 
   /**
@@ -385,7 +258,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    *     NDScope}, if one is open
    */
   public NDList forward(NDList inputs) {
-    return forward(inputs, active, ForwardMode.INFERENCE);
+    return passes.forward(inputs, activeAdapters(), ForwardMode.INFERENCE);
   }
 
   /**
@@ -398,7 +271,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    *     NDScope}, if one is open
    */
   public NDList forward(NDList inputs, ForwardMode mode) {
-    return forward(inputs, active, mode);
+    return passes.forward(inputs, activeAdapters(), mode);
   }
 
   /**
@@ -419,18 +292,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
 
   @Override
   public PassLease lease(long batch, int copies) {
-    return lease(batch, copies, active, ForwardMode.INFERENCE);
-  }
-
-  NDList forward(NDList inputs, AdapterSet set, ForwardMode mode) {
-    // Inputs without rows are for the network to refuse, which knows what it takes.
-    boolean hasRows = !inputs.isEmpty() && !inputs.head().isScalar();
-    long batch = hasRows ? inputs.head().getShape().get(0) : set.rows().size();
-    try (PassLease lease = lease(batch, 1, set, mode);
-        GradMode grad = GradMode.set(mode.gradients())) {
-      return Scopes.outputs(
-          inputs, () -> lease.restore(backbone.forward(lease.pass(), lease.order(inputs))));
-    }
+    return passes.lease(batch, copies, activeAdapters());
   }
 
   /**
@@ -453,68 +315,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
       ForwardMode mode,
       TrainingOptions options,
       double weight) {
-    if (!mode.gradients()) {
-      throw new InvalidConfigException("gradients need a training mode, given was " + mode);
-    }
-    try (NDScope scope = new NDScope();
-        PassLease lease = lease(inputs.head().getShape().get(0), 1, active, mode, options);
-        GradMode on = GradMode.on()) {
-      scope.suppressNotUsedWarning();
-      NextTokens tokens = objective.nextTokens();
-      if (tokens != null) {
-        NDArray labels = lease.order(new NDList(tokens.labels())).head();
-        OptionalDouble found =
-            backbone.accumulateGradients(
-                lease.pass(),
-                lease.order(inputs),
-                new NextTokens(labels, tokens.smoothing()),
-                weight);
-        if (found.isPresent()) {
-          return found.getAsDouble();
-        }
-      }
-      NDArray loss =
-          objective.compute(lease.restore(backbone.forward(lease.pass(), lease.order(inputs))));
-      double value = Objective.backward(loss, weight);
-      lease.pass().backward();
-      return value;
-    }
-  }
-
-  PassLease lease(long batch, int copies, AdapterSet set, ForwardMode mode) {
-    return lease(batch, copies, set, mode, TrainingOptions.PLAIN);
-  }
-
-  private PassLease lease(
-      long batch, int copies, AdapterSet set, ForwardMode mode, TrainingOptions options) {
-    if (!set.rows().isEmpty() && set.rows().size() != batch) {
-      throw new AdapterStateException(
-          "an adapter is named for "
-              + set.rows().size()
-              + " rows, but the batch has "
-              + batch
-              + " rows");
-    }
-    synchronized (lock) {
-      if (closed) {
-        throw new AdapterStateException("the model has been closed");
-      }
-      adapters.check(set);
-      boolean asMerged = merged != null && merged.set().equals(set);
-      if (asMerged && mode.gradients()) {
-        throw new AdapterStateException("adapters " + set + " are merged: unmerge before training");
-      }
-      WeightSnapshot weights = asMerged ? backbone.weights().lease() : leaseBase();
-      AdapterSet acting = asMerged ? AdapterSet.none() : set;
-      RowOrder rows =
-          acting.rows().isEmpty() ? null : new RowOrder(acting.rows(), copies, adapters);
-      List<Segment> segments = rows == null ? List.of(adapters.segment(acting)) : rows.segments();
-      return new AdaptedPass(
-          new Pass(weights, segments, mode.dropout(), options),
-          adapters.lease(acting),
-          rows,
-          new AtomicBoolean());
-    }
+    return passes.accumulateGradients(inputs, activeAdapters(), objective, mode, options, weight);
   }
 
   // --- merging --------------------------------------------------------------------------------
@@ -529,7 +330,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    *     another model is open over the same base; nothing is changed then
    */
   public void merge() {
-    merge(active, false);
+    merge(activeAdapters(), false);
   }
 
   /**
@@ -539,7 +340,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    *     then
    */
   public void safeMerge() {
-    merge(active, true);
+    merge(activeAdapters(), true);
   }
 
   /**
@@ -552,86 +353,14 @@ public final class PeftModel implements PassSource, AutoCloseable {
    *     is changed then
    */
   public void merge(AdapterSet set, boolean safe) {
-    if (!set.rows().isEmpty()) {
-      throw new AdapterStateException("adapters that are chosen by row cannot be merged");
-    }
-    // Computed outside the lock, so that requests go on meanwhile.
-    List<Adapter> held;
-    Segment segment;
-    WeightSnapshot weights;
-    synchronized (lock) {
-      if (isMergedOrNothing(set)) {
-        return;
-      }
-      segment = adapters.segment(set);
-      weights = backbone.weights().lease();
-      held = adapters.lease(set);
-    }
-    try {
-      install(set, held, Merger.merge(layout(), weights, segment, safe));
-    } finally {
-      held.forEach(Adapter::release);
-      weights.close();
-    }
-  }
-
-  private void install(AdapterSet set, List<Adapter> held, Map<Integer, Weight> result) {
-    boolean installed = false;
-    try {
-      synchronized (lock) {
-        if (isMergedOrNothing(set)) {
-          return;
-        }
-        if (!held.equals(set.names().stream().map(adapters::get).toList())) {
-          throw new AdapterStateException("adapters " + set + " were replaced while being merged");
-        }
-        synchronized (backbone.weights()) {
-          checkAlone();
-          merged = new Merged(set, backbone.weights().replace(result));
-        }
-        installed = true;
-      }
-    } finally {
-      if (!installed) {
-        result.values().forEach(Weight::close);
-      }
-    }
-  }
-
-  /** Whether there is nothing to do; refuses what cannot be done. */
-  private boolean isMergedOrNothing(AdapterSet set) {
-    if (closed) {
-      throw new AdapterStateException("the model has been closed");
-    }
-    adapters.check(set);
-    if (merged == null) {
-      checkAlone();
-      return set.isNone();
-    }
-    if (!merged.set().equals(set)) {
-      throw new AdapterStateException(
-          "adapters " + merged.set() + " are merged already: unmerge before merging " + set);
-    }
-    return true;
-  }
-
-  private void checkAlone() {
-    if (backbone.weights().wrappers() > 1) {
-      throw new AdapterStateException(
-          "another model is open over the same base: close it before merging");
-    }
+    merging.merge(set, safe);
   }
 
   /**
    * Puts the base back as it was before merging, bit for bit. Does nothing if nothing is merged.
    */
   public void unmerge() {
-    synchronized (lock) {
-      if (merged != null) {
-        merged.replacement().undo();
-        merged = null;
-      }
-    }
+    merging.unmerge();
   }
 
   /**
@@ -640,9 +369,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @return the set; none if nothing is merged
    */
   public AdapterSet mergedAdapters() {
-    synchronized (lock) {
-      return merged == null ? AdapterSet.none() : merged.set();
-    }
+    return merging.set();
   }
 
   /**
@@ -653,20 +380,8 @@ public final class PeftModel implements PassSource, AutoCloseable {
    *     a stock network, whose own parameters are overwritten; nothing is changed then
    */
   public Block mergeAndUnload() {
-    synchronized (lock) {
-      boolean mergedBefore = merged != null;
-      merge();
-      if (merged != null) {
-        try {
-          backbone.keep(merged.replacement());
-        } catch (RuntimeException e) {
-          if (!mergedBefore) {
-            unmerge();
-          }
-          throw e;
-        }
-        merged = null;
-      }
+    synchronized (adapters) {
+      merging.keep(activeAdapters());
       return unload();
     }
   }
@@ -704,18 +419,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    *     changed then
    */
   public void loadStateDict(String name, Map<String, NDArray> tensors) {
-    PeftMethod method;
-    PeftConfig config;
-    Adapter replaced;
-    synchronized (lock) {
-      replaced = adapters.get(name);
-      if (isMerged(name)) {
-        throw new AdapterStateException("adapter '" + name + "' is merged: unmerge first");
-      }
-      method = PeftMethods.of(replaced.config());
-      config = AdapterStates.config(replaced, method);
-    }
-    install(name, method, config, tensors, replaced);
+    attachment.replace(name, tensors);
   }
 
   /**
@@ -752,20 +456,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * @return the counts
    */
   public ParameterReport trainableParameterReport() {
-    synchronized (lock) {
-      long trainable = 0;
-      long all = layout().parameterCount();
-      for (Map.Entry<String, Adapter> entry : adapters.all().entrySet()) {
-        Adapter adapter = entry.getValue();
-        long values =
-            adapter.parameters().values().stream().mapToLong(a -> a.getShape().size()).sum();
-        all += values - adapter.borrowedValues();
-        if (trained.contains(entry.getKey())) {
-          trainable += values;
-        }
-      }
-      return new ParameterReport(trainable, all);
-    }
+    return adapters.report();
   }
 
   /**
@@ -780,13 +471,10 @@ public final class PeftModel implements PassSource, AutoCloseable {
 
   @Override
   public void close() {
-    synchronized (lock) {
-      if (!closed) {
+    synchronized (adapters) {
+      if (!adapters.closed()) {
         unmerge();
-        closed = true;
-        active = AdapterSet.none();
-        trained = List.of();
-        adapters.clear();
+        adapters.close();
         backbone.weights().leave();
       }
     }

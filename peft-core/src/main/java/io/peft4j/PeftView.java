@@ -10,11 +10,11 @@ import io.peft4j.nn.PassSource;
  * kept. Any number of threads may compute with different views of one model at once.
  */
 public final class PeftView implements PassSource {
-  private final PeftModel model;
+  private final Passes passes;
   private final AdapterSet adapters;
 
-  PeftView(PeftModel model, AdapterSet adapters) {
-    this.model = model;
+  PeftView(Passes passes, AdapterSet adapters) {
+    this.passes = passes;
     this.adapters = adapters;
   }
 
@@ -53,16 +53,16 @@ public final class PeftView implements PassSource {
    *     or gradients are asked for while adapters are merged
    */
   public NDList forward(NDList inputs, ForwardMode mode) {
-    return model.forward(inputs, adapters, mode);
+    return passes.forward(inputs, adapters, mode);
   }
 
   @Override
   public Backbone backbone() {
-    return model.backbone();
+    return passes.backbone();
   }
 
   @Override
   public PassLease lease(long batch, int copies) {
-    return model.lease(batch, copies, adapters, ForwardMode.INFERENCE);
+    return passes.lease(batch, copies, adapters);
   }
 }

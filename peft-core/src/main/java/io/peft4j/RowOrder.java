@@ -22,7 +22,7 @@ final class RowOrder {
   private final long[] sorted;
   private final boolean moved;
 
-  RowOrder(List<String> rows, int copies, AdapterRegistry adapters) {
+  RowOrder(List<String> rows, int copies, LeasedAdapters adapters) {
     Map<String, List<Integer>> groups = new LinkedHashMap<>();
     int count = Math.multiplyExact(rows.size(), copies);
     for (int row = 0; row < count; row++) {

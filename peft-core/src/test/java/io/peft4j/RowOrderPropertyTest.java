@@ -54,7 +54,8 @@ final class RowOrderPropertyTest {
       @ForAll("rows") List<String> given, @ForAll @IntRange(min = 1, max = 3) int copies) {
     AdapterRegistry registry = new AdapterRegistry(LAYOUT);
     List.of("a", "b", "c").forEach(name -> registry.put(name, adapter()));
-    RowOrder order = new RowOrder(given, copies, registry);
+    LeasedAdapters leased = registry.lease(AdapterSet.rows(given));
+    RowOrder order = new RowOrder(given, copies, leased);
     List<String> rows =
         given.stream().flatMap(row -> Collections.nCopies(copies, row).stream()).toList();
     try (NDManager manager = NDManager.newBaseManager("PyTorch")) {
@@ -86,7 +87,8 @@ final class RowOrderPropertyTest {
       assertEquals(rows.stream().distinct().count(), order.segments().size());
       assertArrayEquals(numbers, order.restore(sorted).head().toFloatArray());
     } finally {
-      registry.clear();
+      leased.close();
+      registry.close();
     }
   }
 }

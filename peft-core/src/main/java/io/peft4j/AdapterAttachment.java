@@ -1,0 +1,97 @@
+package io.peft4j;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.NDScope;
+import io.peft4j.nn.Backbone;
+import io.peft4j.nn.WeightSnapshot;
+import io.peft4j.spi.Adapter;
+import io.peft4j.spi.AdapterBuilder;
+import io.peft4j.spi.AttachContext;
+import io.peft4j.spi.PeftMethod;
+import io.peft4j.spi.PeftMethods;
+import io.peft4j.state.SavedAdapter;
+import io.peft4j.torch.GradMode;
+import java.nio.file.Path;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/** Makes adapters for one model's base and puts them under a name. */
+final class AdapterAttachment {
+  private final Backbone backbone;
+  private final AdapterRegistry adapters;
+  private final Merging merging;
+
+  AdapterAttachment(Backbone backbone, AdapterRegistry adapters, Merging merging) {
+    this.backbone = backbone;
+    this.adapters = adapters;
+    this.merging = merging;
+  }
+
+  /** Adds an adapter, with new tensors if none are given. */
+  void add(String name, PeftConfig config, @Nullable Map<String, NDArray> tensors) {
+    adapters.checkFree(name);
+    install(name, attach(PeftMethods.of(config), config, tensors), null);
+  }
+
+  /** Adds a saved adapter. */
+  void load(String name, Path directory) {
+    adapters.checkFree(name);
+    install(name, read(directory), null);
+  }
+
+  /** Puts other tensors in the place of an adapter's. */
+  void replace(String name, Map<String, NDArray> tensors) {
+    PeftMethod method;
+    PeftConfig config;
+    Adapter replaced;
+    synchronized (adapters) {
+      replaced = adapters.get(name);
+      merging.checkNotMerged(name);
+      method = PeftMethods.of(replaced.config());
+      config = AdapterStates.config(replaced, method);
+    }
+    install(name, attach(method, config, tensors), replaced);
+  }
+
+  /** A saved adapter under no name, leased once for the caller. */
+  Adapter read(Path directory) {
+    PeftMethod method = PeftMethods.of(directory);
+    try (SavedAdapter saved = method.read(directory);
+        NDManager tensors = NDManager.newBaseManager(backbone.device(), "PyTorch")) {
+      return attach(method, saved.config(), saved.tensors(tensors));
+    }
+  }
+
+  private Adapter attach(
+      PeftMethod method, PeftConfig config, @Nullable Map<String, NDArray> tensors) {
+    NDManager owner = NDManager.newBaseManager(backbone.device(), "PyTorch");
+    try (GradMode off = GradMode.off();
+        NDScope scope = new NDScope();
+        WeightSnapshot weights = merging.leaseBase()) {
+      scope.suppressNotUsedWarning();
+      AdapterBuilder builder = new AdapterBuilder(backbone.layout(), config, owner);
+      method.attach(new AttachContext(backbone, weights, config, owner, tensors), builder);
+      return builder.build();
+    } catch (RuntimeException e) {
+      owner.close();
+      throw e;
+    }
+  }
+
+  private void install(String name, Adapter adapter, @Nullable Adapter replaced) {
+    try {
+      synchronized (adapters) {
+        adapters.checkOpen();
+        if (adapters.find(name) != replaced) {
+          throw new AdapterStateException("adapter '" + name + "' changed meanwhile");
+        }
+        merging.checkNotMerged(name);
+        adapters.put(name, adapter);
+      }
+    } catch (RuntimeException e) {
+      adapter.release();
+      throw e;
+    }
+  }
+}
