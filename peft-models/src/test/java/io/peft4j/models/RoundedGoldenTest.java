@@ -58,23 +58,36 @@ final class RoundedGoldenTest {
     assertTrue(
         error > 1e-5 && error <= MORE * error(expected, theirs),
         name + " is off by " + error + ", transformers by " + error(expected, theirs));
-    float[] last = afterPrompt(directory, ids);
-    int end = expected.length;
-    double afterPrompt = error(Arrays.copyOfRange(expected, end - last.length, end), last);
-    assertTrue(
-        afterPrompt > 1e-5 && afterPrompt <= MORE * error(expected, theirs),
-        name + " is off by " + afterPrompt + " after a prompt");
+    checkPrompts(name, directory, ids, expected, theirs);
   }
 
-  /** Logits of the last token, keys and values written into a cache. */
-  private static float[] afterPrompt(Path directory, long[] ids) {
+  /**
+   * The same of prompts whose keys and values go into a cache. One token's logits are off by chance
+   * more or less, so that all lengths count together.
+   */
+  private static void checkPrompts(
+      String name, Path directory, long[] ids, float[] expected, float[] theirs) {
+    int vocabulary = expected.length / ids.length;
     LoadOptions options = LoadOptions.builder().precision(Precision.BFLOAT16).build();
-    try (PretrainedModel model = PretrainedModel.load(directory, options);
-        CausalDecoder decoder = CausalDecoder.start(model, List.of(ids), 1, 1)) {
-      float[] logits = new float[decoder.vocabulary()];
-      decoder.logits(0, logits);
-      return logits;
+    double ours = 0;
+    double transformers = 0;
+    try (PretrainedModel model = PretrainedModel.load(directory, options)) {
+      for (int length = 2; length <= ids.length; length++) {
+        List<long[]> prompt = List.of(Arrays.copyOf(ids, length));
+        float[] logits = new float[vocabulary];
+        try (CausalDecoder decoder = CausalDecoder.start(model, prompt, 1, 1)) {
+          decoder.logits(0, logits);
+        }
+        for (int i = 0; i < vocabulary; i++) {
+          int place = (length - 1) * vocabulary + i;
+          ours += Math.pow(expected[place] - logits[i], 2);
+          transformers += Math.pow(expected[place] - theirs[place], 2);
+        }
+      }
     }
+    double ratio = Math.sqrt(ours / transformers);
+    assertTrue(
+        ratio > 0.01 && ratio <= MORE, name + " is off by " + ratio + " of transformers' error");
   }
 
   private static float[] logits(Path directory, Precision precision, long[] ids) {
