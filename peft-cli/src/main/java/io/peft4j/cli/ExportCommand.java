@@ -53,8 +53,7 @@ final class ExportCommand implements Callable<Integer> {
       Map.of("none", WeightFormat.FLOAT32, "f16", WeightFormat.FLOAT16, "int4", WeightFormat.INT4);
 
   private static final Map<String, GgufType> GGUF =
-      Map.of(
-          "none", GgufType.F16, "f16", GgufType.F16, "q8_0", GgufType.Q8_0, "f32", GgufType.F32);
+      Map.of("none", GgufType.F16, "f16", GgufType.F16, "q8_0", GgufType.Q8_0, "f32", GgufType.F32);
 
   @Spec private CommandSpec spec = CommandSpec.create();
 
@@ -149,8 +148,7 @@ final class ExportCommand implements Callable<Integer> {
       throw new InvalidConfigException(
           "--quantize for gguf is f16, q8_0 or f32; given was '" + quantize + "'");
     }
-    WeightFormat weights =
-        chosen == Format.GGUF ? WeightFormat.FLOAT32 : QUANTIZED.get(quantize);
+    WeightFormat weights = chosen == Format.GGUF ? WeightFormat.FLOAT32 : QUANTIZED.get(quantize);
     if (weights == null || (weights == WeightFormat.INT4 && chosen == Format.SAFETENSORS)) {
       throw new InvalidConfigException(
           "--quantize is none, f16 or, for graphs, int4; given was '" + quantize + "'");

@@ -272,8 +272,6 @@ record Architecture(
   /** The number of heads whose rows are reordered. */
   static long heads(Change change, ObjectNode config) {
     long heads = config.path("num_attention_heads").longValue();
-    return change == Change.KEY_ROWS
-        ? config.path("num_key_value_heads").asLong(heads)
-        : heads;
+    return change == Change.KEY_ROWS ? config.path("num_key_value_heads").asLong(heads) : heads;
   }
 }

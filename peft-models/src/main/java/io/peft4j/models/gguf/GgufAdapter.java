@@ -94,10 +94,7 @@ public final class GgufAdapter {
         (name, placed) -> {
           LowRank layer = placed.layer();
           // Exactly 1 where one alpha says it all: the values stay what they were, bit for bit.
-          float factor =
-              alphas.length == 1 && alphas[0] != 0
-                  ? 1
-                  : (float) (layer.alpha() / alpha);
+          float factor = alphas.length == 1 && alphas[0] != 0 ? 1 : (float) (layer.alpha() / alpha);
           Change change = placed.part().change();
           add(writer, name + ".weight.lora_a", layer.a(), 1, Arrangement.AS_STORED);
           add(writer, name + ".weight.lora_b", layer.b(), factor, rows(change, config));
