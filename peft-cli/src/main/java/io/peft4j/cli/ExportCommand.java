@@ -6,9 +6,12 @@ import io.peft4j.Peft;
 import io.peft4j.PeftModel;
 import io.peft4j.models.PretrainedModel;
 import io.peft4j.models.SaveOptions;
+import io.peft4j.models.gguf.GgufExport;
+import io.peft4j.models.gguf.GgufType;
 import io.peft4j.onnx.ExportReport;
 import io.peft4j.onnx.OnnxAdapter;
 import io.peft4j.onnx.OnnxExporter;
+import io.peft4j.onnx.gguf.GgufLora;
 import io.peft4j.onnx.graph.WeightFormat;
 import io.peft4j.spi.Adapter.AdaptedLayer;
 import io.peft4j.state.NewDirectory;
@@ -18,6 +21,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
@@ -38,6 +42,8 @@ import picocli.CommandLine.Spec;
           + " adapters given adapt or else all; the adapters are written beside it (a directory)",
       "  onnx-adapter        a LoRA adapter for such a graph (a file, .onnx_adapter)",
       "  safetensors         the merged model for transformers (a directory)",
+      "  gguf                the merged model for llama.cpp, from a GGUF base (a file)",
+      "  gguf-lora           a LoRA adapter for llama.cpp (a file)",
       "",
       "Each graph is run in ONNX Runtime and compared with the model; beyond the tolerance nothing"
           + " is written. Pickled .bin files are not written: reading one can run code."
@@ -45,6 +51,9 @@ import picocli.CommandLine.Spec;
 final class ExportCommand implements Callable<Integer> {
   private static final Map<String, WeightFormat> QUANTIZED =
       Map.of("none", WeightFormat.FLOAT32, "f16", WeightFormat.FLOAT16, "int4", WeightFormat.INT4);
+
+  private static final Map<String, GgufType> GGUF =
+      Map.of("none", GgufType.F16, "f16", GgufType.F16, "q8_0", GgufType.Q8_0, "f32", GgufType.F32);
 
   @Spec private CommandSpec spec = CommandSpec.create();
 
@@ -62,7 +71,17 @@ final class ExportCommand implements Callable<Integer> {
     ONNX,
     ONNX_ADAPTER_READY,
     ONNX_ADAPTER,
-    SAFETENSORS;
+    SAFETENSORS,
+    GGUF,
+    GGUF_LORA;
+
+    boolean isFile() {
+      return this == ONNX_ADAPTER || this == GGUF || this == GGUF_LORA;
+    }
+
+    boolean isOneAdapter() {
+      return this == ONNX_ADAPTER || this == GGUF_LORA;
+    }
 
     static Format parse(String text) {
       return Arrays.stream(values())
@@ -90,7 +109,7 @@ final class ExportCommand implements Callable<Integer> {
       names = "--format",
       required = true,
       paramLabel = "FORMAT",
-      description = "onnx, onnx-adapter-ready, onnx-adapter or safetensors.")
+      description = "onnx, onnx-adapter-ready, onnx-adapter, safetensors, gguf or gguf-lora.")
   private String format = "";
 
   @Option(
@@ -99,7 +118,7 @@ final class ExportCommand implements Callable<Integer> {
       defaultValue = "none",
       description =
           "How the weights of a graph or of safetensors are stored: none (float32), f16, or for"
-              + " graphs int4, blocks of 32 (default: ${DEFAULT-VALUE}).")
+              + " graphs int4, blocks of 32; of gguf f16 (as with none), q8_0 or f32 (default: ${DEFAULT-VALUE}).")
   private String quantize = "";
 
   @Option(
@@ -124,18 +143,26 @@ final class ExportCommand implements Callable<Integer> {
   @Override
   public Integer call() {
     Format chosen = Format.parse(format);
-    WeightFormat weights = QUANTIZED.get(quantize);
+    GgufType packing = GGUF.get(quantize);
+    if (chosen == Format.GGUF && packing == null) {
+      throw new InvalidConfigException(
+          "--quantize for gguf is f16, q8_0 or f32; given was '" + quantize + "'");
+    }
+    WeightFormat weights = chosen == Format.GGUF ? WeightFormat.FLOAT32 : QUANTIZED.get(quantize);
     if (weights == null || (weights == WeightFormat.INT4 && chosen == Format.SAFETENSORS)) {
       throw new InvalidConfigException(
           "--quantize is none, f16 or, for graphs, int4; given was '" + quantize + "'");
     }
     BaseFiles.loadable(base);
     AdapterOptions.Request request = adapters.check();
-    if (chosen != Format.ONNX_ADAPTER) {
+    if (!chosen.isFile()) {
       NewDirectory.check(target);
-    } else if (request.active().names().size() != 1 || weights != WeightFormat.FLOAT32) {
+    } else if (chosen.isOneAdapter()
+        && (request.active().names().size() != 1 || weights != WeightFormat.FLOAT32)) {
       throw new InvalidConfigException(
-          "--format onnx-adapter writes one adapter in float32; active are "
+          "--format "
+              + chosen
+              + " writes one adapter in float32; active are "
               + request.active().names());
     }
     OnnxExporter.Builder exporter = OnnxExporter.builder().weights(weights).tolerance(tolerance);
@@ -148,6 +175,15 @@ final class ExportCommand implements Callable<Integer> {
         case ONNX_ADAPTER_READY -> exportReady(exporter, adapted);
         case ONNX_ADAPTER -> {
           OnnxAdapter.of(adapted, active.names().get(0)).write(target);
+          print("wrote adapter %s to %s%n", active.names().get(0), target);
+        }
+        case GGUF -> {
+          adapted.merge(active, true);
+          GgufExport.write(model, base, Objects.requireNonNull(packing), target);
+          print("wrote %s%n", target);
+        }
+        case GGUF_LORA -> {
+          GgufLora.write(adapted, active.names().get(0), model.config(), target);
           print("wrote adapter %s to %s%n", active.names().get(0), target);
         }
         case SAFETENSORS -> {

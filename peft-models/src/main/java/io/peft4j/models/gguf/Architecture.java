@@ -1,8 +1,11 @@
 package io.peft4j.models.gguf;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.InvalidConfigException;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -224,5 +227,51 @@ record Architecture(
                         + Quotes.quote(name)
                         + " is not implemented; implemented are "
                         + ALL.stream().map(Architecture::name).collect(Collectors.joining(", "))));
+  }
+
+  /** The table for a Hugging Face configuration. */
+  static Architecture of(ObjectNode config) {
+    String given = config.path("model_type").asText();
+    // llama.cpp keeps Mistral as a Llama.
+    String type = given.equals("mistral") ? "llama" : given;
+    return ALL.stream()
+        .filter(architecture -> architecture.modelType().equals(type))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new InvalidConfigException(
+                    "GGUF files are written for "
+                        + ALL.stream()
+                            .map(Architecture::modelType)
+                            .collect(Collectors.joining(", "))
+                        + " and mistral; the model is "
+                        + Quotes.quote(given)));
+  }
+
+  /**
+   * All parts of a model.
+   *
+   * @return name in the file to the part with its whole name at Hugging Face, both without ending
+   */
+  Map<String, Part> stored(ObjectNode config) {
+    Map<String, Part> stored = new LinkedHashMap<>();
+    for (Part part : whole) {
+      stored.put(part.stored(), part);
+    }
+    int layers = config.path(config.has("n_layer") ? "n_layer" : "num_hidden_layers").intValue();
+    for (int i = 0; i < layers; i++) {
+      for (Part part : layer) {
+        String target = layerPrefix + i + "." + part.target();
+        Part whole = new Part(part.stored(), target, part.change(), part.bias(), part.required());
+        stored.put("blk." + i + "." + part.stored(), whole);
+      }
+    }
+    return stored;
+  }
+
+  /** The number of heads whose rows are reordered. */
+  static long heads(Change change, ObjectNode config) {
+    long heads = config.path("num_attention_heads").longValue();
+    return change == Change.KEY_ROWS ? config.path("num_key_value_heads").asLong(heads) : heads;
   }
 }

@@ -47,6 +47,17 @@ public sealed interface Arrangement {
     return row;
   }
 
+  /**
+   * The other direction: a parameter's values as they lie in a file.
+   *
+   * @param values the values, row by row
+   * @param shape the parameter's shape
+   * @return the values in the file's order
+   */
+  default float[] stored(float[] values, Shape shape) {
+    return values;
+  }
+
   /** Puts some of the parameter's values into memory in native byte order. */
   void fill(Dequantizer source, ByteBuffer destination, long first, int elements);
 
@@ -72,6 +83,15 @@ public sealed interface Arrangement {
     @Override
     public boolean keepsRows() {
       return false;
+    }
+
+    @Override
+    public float[] stored(float[] values, Shape shape) {
+      float[] stored = values.clone();
+      for (int i = 0; i < stored.length; i++) {
+        stored[i] += 1;
+      }
+      return stored;
     }
 
     @Override
@@ -106,6 +126,17 @@ public sealed interface Arrangement {
     }
 
     @Override
+    public float[] stored(float[] values, Shape shape) {
+      int rows = Math.toIntExact(shape.get(0));
+      int width = values.length / rows;
+      float[] stored = new float[values.length];
+      for (int row = 0; row < rows; row++) {
+        System.arraycopy(values, row * width, stored, (int) storedRow(row, rows) * width, width);
+      }
+      return stored;
+    }
+
+    @Override
     public void fill(Dequantizer source, ByteBuffer destination, long first, int elements) {
       GgufTensor tensor = source.tensor();
       boolean vector = tensor.shape().dimension() == 1;
@@ -137,6 +168,19 @@ public sealed interface Arrangement {
     @Override
     public boolean keepsRows() {
       return false;
+    }
+
+    @Override
+    public float[] stored(float[] values, Shape shape) {
+      int rows = Math.toIntExact(shape.get(0));
+      int columns = Math.toIntExact(shape.get(1));
+      float[] stored = new float[values.length];
+      for (int row = 0; row < rows; row++) {
+        for (int column = 0; column < columns; column++) {
+          stored[column * rows + row] = values[row * columns + column];
+        }
+      }
+      return stored;
     }
 
     @Override

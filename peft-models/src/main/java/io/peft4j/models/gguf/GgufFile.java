@@ -61,6 +61,7 @@ public final class GgufFile implements AutoCloseable {
   private final int version;
   private final GgufMetadata metadata;
   private final Map<String, GgufTensor> tensors;
+  private final Map<String, ByteBuffer> entries;
   private final long dataStart;
   private volatile @Nullable MappedFile mapped;
 
@@ -69,6 +70,7 @@ public final class GgufFile implements AutoCloseable {
     this.version = parsed.version();
     this.metadata = parsed.metadata();
     this.tensors = Collections.unmodifiableMap(parsed.tensors());
+    this.entries = parsed.entries();
     this.dataStart = parsed.dataStart();
     this.mapped = mapped;
   }
@@ -127,6 +129,7 @@ public final class GgufFile implements AutoCloseable {
     this.version = other.version;
     this.metadata = other.metadata;
     this.tensors = other.tensors;
+    this.entries = other.entries;
     this.dataStart = other.dataStart;
     this.mapped = mapped;
   }
@@ -161,6 +164,11 @@ public final class GgufFile implements AutoCloseable {
    */
   public GgufMetadata metadata() {
     return metadata;
+  }
+
+  /** Each metadata key as it lies in the file: name, type and value, read-only, not copied. */
+  Map<String, ByteBuffer> entries() {
+    return entries;
   }
 
   /**

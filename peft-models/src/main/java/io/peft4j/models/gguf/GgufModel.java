@@ -17,6 +17,7 @@ import io.peft4j.torch.Precision;
 import io.peft4j.torch.Scopes;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -341,6 +342,26 @@ public final class GgufModel implements AutoCloseable {
     }
     return DenseWeight.owning(
         Scopes.unmanaged(Device.cpu(), manager -> float32(manager, name)), chosen);
+  }
+
+  /** Adds the tensors that are no parameters to a file, in float32. */
+  void addOthers(GgufWriter writer) {
+    for (GgufTensor tensor : file.tensors().values()) {
+      if (SKIPPED.matcher(tensor.name()).matches()) {
+        writer.tensor(
+            tensor.name(),
+            GgufType.F32,
+            tensor.shape(),
+            (first, count) -> {
+              try (NDManager manager = NDManager.newBaseManager(Device.cpu(), "PyTorch")) {
+                long width = tensor.rowLength();
+                float[] all = file.float32(manager, tensor.name()).toFloatArray();
+                return Arrays.copyOfRange(
+                    all, (int) (first * width), (int) ((first + count) * width));
+              }
+            });
+      }
+    }
   }
 
   /**

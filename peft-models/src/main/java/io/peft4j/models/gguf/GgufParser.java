@@ -31,12 +31,12 @@ final class GgufParser {
 
   private static final int STRING = 8;
   private static final int ARRAY = 9;
-
   private final String origin;
   private final long size;
   private final ByteBuffer bytes;
   private final Map<String, Object> values = new LinkedHashMap<>();
   private final Map<String, GgufTensor> tensors = new LinkedHashMap<>();
+  private final Map<String, ByteBuffer> entries = new LinkedHashMap<>();
   private byte[] scratch = new byte[1024];
   private int elements;
   private int version;
@@ -71,6 +71,11 @@ final class GgufParser {
     return tensors;
   }
 
+  /** Each metadata key as it lies in the file: name, type and value, not copied. */
+  Map<String, ByteBuffer> entries() {
+    return entries;
+  }
+
   void parse() {
     if (size < 24 || bytes.getInt(0) != MAGIC) {
       throw malformed(
@@ -92,12 +97,14 @@ final class GgufParser {
     int tensorCount = count("tensors", bytes.getLong(), MAX_TENSORS, 24);
     int keyCount = count("metadata keys", bytes.getLong(), MAX_KEYS, 13);
     for (int i = 0; i < keyCount; i++) {
+      int begin = bytes.position();
       String key = name("the name of metadata key " + i);
       int type = integer("the type of key " + Quotes.quote(key));
       Object value = value(key, type, 0);
       if (values.put(key, value) != null) {
         throw malformed("the metadata key " + Quotes.quote(key) + " stands twice");
       }
+      entries.put(key, bytes.slice(begin, bytes.position() - begin));
     }
     long alignment = alignment();
     for (int i = 0; i < tensorCount; i++) {
@@ -139,8 +146,6 @@ final class GgufParser {
     }
     throw metadata().wrong("general.alignment", "a power of two up to 2^24");
   }
-
-  // --- values ---------------------------------------------------------------------------------
 
   private Object value(String key, int type, int depth) {
     if (type == STRING) {
@@ -252,8 +257,6 @@ final class GgufParser {
     return numbers;
   }
 
-  // --- tensors --------------------------------------------------------------------------------
-
   private GgufTensor tensor(int index, long alignment) {
     String name = name("the name of tensor " + index);
     String what = "tensor " + Quotes.quote(name);
@@ -339,8 +342,6 @@ final class GgufParser {
       }
     }
   }
-
-  // --- bytes ----------------------------------------------------------------------------------
 
   private String name(String what) {
     String name = string(what, MAX_NAME);
