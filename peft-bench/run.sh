@@ -94,10 +94,14 @@ first_tokens() { # shape
   fi
 }
 
+# Lengths at 4,096 tokens, then rows, then ranks.
+growing="16x256 8x512 4x1024 2x2048 1x4096 1x256 2x256 4x256 8x256 4x256r16 4x256r32 4x256r64 4x256r128"
 expanded=""
 for scenario in $only; do
   case "$scenario" in
     train-135m | train-1b) expanded="$expanded $scenario-4x256 $scenario-1x2048" ;;
+    growth)
+      for size in $growing; do expanded="$expanded growth-$size"; done ;;
     *) expanded="$expanded $scenario" ;;
   esac
 done
@@ -106,7 +110,7 @@ for scenario in $expanded; do
   case "$scenario" in
     load) on_java prepare ;;
     generate-*) on_java "prepare-${scenario#generate-}" ;;
-    train-135m*) on_java prepare-135m ;;
+    train-135m* | growth-*) on_java prepare-135m ;;
     train-1b*) on_java prepare-1b ;;
   esac
   round=1
@@ -114,6 +118,9 @@ for scenario in $expanded; do
     echo "== $scenario, round $round of $rounds"
     case "$scenario" in
       load) on_java load; on_python load; whole_processes ;;
+      growth-*)
+        on_java "train-135m-${scenario#growth-}-fastest"
+        on_python "train-135m-${scenario#growth-}-bf16" ;;
       train-135m-* | train-1b-*)
         for kind in fp32 fastest; do
           on_java "$scenario-$kind"
@@ -144,4 +151,7 @@ done
   [ -z "$python" ] || on_python versions
   echo
   java -cp "$PEFT4J_BENCH_CLASSPATH" io.peft4j.bench.Report "$results"
+  case "$expanded" in
+    *growth*) java -cp "$PEFT4J_BENCH_CLASSPATH" io.peft4j.bench.Growth "$results" "$output/growth.png" ;;
+  esac
 } | tee "$output/report.md"

@@ -8,6 +8,7 @@ import argparse
 import gc
 import json
 import os
+import re
 import resource
 import statistics
 import time
@@ -73,8 +74,8 @@ def lora(name):
     return LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"])
 
 
-def lora_on_all():
-    return LoraConfig(r=8, lora_alpha=16, target_modules="all-linear")
+def lora_on_all(rank):
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
 
 
 def inputs(name, rows, length):
@@ -135,7 +136,7 @@ def idle():
 
 
 def merge():
-    model = get_peft_model(base("llama"), lora_on_all()).eval()
+    model = get_peft_model(base("llama"), lora_on_all(*(rank or [8]))).eval()
     with torch.no_grad():
         for safe, name in ((False, "merge"), (True, "safe_merge")):
             seconds = in_turns(
@@ -237,8 +238,9 @@ def train(rows, length, kind):
     add(f"{prefix}.peak.mib", peak / 1024)
 
 
-def train_decoder(name, rows, length, kind, recomputed):
+def train_decoder(name, size, kind, recomputed):
     """One step with LoRA on all linear layers, every token a label; AdamW in its fused form."""
+    rows, length, *rank = map(int, re.split("[xr]", size))
     directory = ARGUMENTS.models / f"generate-{name}"
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[kind]
     plain = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="sdpa")
@@ -260,7 +262,7 @@ def train_decoder(name, rows, length, kind, recomputed):
         return loss.item()
 
     seconds = in_turns({"step": step}, 2, 4)["step"]
-    prefix = f"train.{name}.{rows}x{length}.{kind}" + (".recomputed" if recomputed else "")
+    prefix = f"train.{name}.{size}.{kind}" + (".recomputed" if recomputed else "")
     taken = statistics.median(seconds)
     add(f"{prefix}.tokens_per_second", rows * length / taken)
     add(f"{prefix}.peak.mib", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
@@ -360,8 +362,7 @@ def main():
     scenario = ARGUMENTS.scenario
     if scenario.startswith(("train-135m-", "train-1b-")):
         _, name, size, kind, *way = scenario.split("-")
-        rows, length = map(int, size.split("x"))
-        train_decoder(name, rows, length, kind, bool(way))
+        train_decoder(name, size, kind, bool(way))
     elif scenario.startswith("train-"):
         _, size, kind = scenario.split("-")
         rows, length = map(int, size.split("x"))

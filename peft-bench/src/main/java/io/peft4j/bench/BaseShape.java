@@ -112,8 +112,12 @@ enum BaseShape {
   }
 
   /** LoRA of rank 8 on all linear layers. */
-  LoraConfig loraOnAll() {
-    return LoraConfig.builder().rank(8).alpha(16).targetModules(Targets.allLinear()).build();
+  LoraConfig loraOnAll(int rank) {
+    return LoraConfig.builder()
+        .rank(rank)
+        .alpha(2 * rank)
+        .targetModules(Targets.allLinear())
+        .build();
   }
 
   /** Random tokens without padding. */

@@ -52,7 +52,7 @@ public final class Bench {
       System.err.println(
           "scenarios are "
               + SCENARIOS.keySet()
-              + " and train-(135m|1b)-ROWSxLENGTH-(fp32|fastest)[-recomputed|-recorded], given was "
+              + " and train-(135m|1b)-ROWSxLENGTH[rRANK]-(fp32|fastest)[-recomputed|-recorded], given was "
               + all);
       System.exit(2);
       return;

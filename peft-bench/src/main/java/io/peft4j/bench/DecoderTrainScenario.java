@@ -22,10 +22,10 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Training steps of a Llama shape with LoRA of rank 8 on all linear layers, every token a label:
- * {@code train-SHAPE-ROWSxLENGTH-TYPE[-recomputed|-recorded]}, where the type is {@code fp32} or
- * {@code fastest}. The base is a checkpoint in bfloat16; a recorded step is the general path with
- * all logits.
+ * Training steps of a Llama shape with LoRA on all linear layers, of rank 8 if no other is given,
+ * every token a label: {@code train-SHAPE-ROWSxLENGTH[rRANK]-TYPE[-recomputed|-recorded]}, where
+ * the type is {@code fp32} or {@code fastest}. The base is a checkpoint in bfloat16; a recorded
+ * step is the general path with all logits.
  */
 final class DecoderTrainScenario {
   private static final int WARMUPS = 1;
@@ -37,8 +37,10 @@ final class DecoderTrainScenario {
   static void run(Settings settings, String scenario) {
     String[] parts = scenario.split("-");
     BaseShape shape = parts[1].equals("1b") ? BaseShape.LLAMA_1B : BaseShape.LLAMA;
-    int rows = Integer.parseInt(parts[2].substring(0, parts[2].indexOf('x')));
-    int length = Integer.parseInt(parts[2].substring(parts[2].indexOf('x') + 1));
+    String[] sizes = parts[2].split("[xr]");
+    int rows = Integer.parseInt(sizes[0]);
+    int length = Integer.parseInt(sizes[1]);
+    int rank = sizes.length > 2 ? Integer.parseInt(sizes[2]) : 8;
     Precision precision = parts[3].equals("fp32") ? Precision.FLOAT32 : Precision.fastest();
     String way = parts.length > 4 ? parts[4] : "";
     String prefix = scenario.replaceFirst("-", ".").replace('-', '.') + ".";
@@ -48,7 +50,7 @@ final class DecoderTrainScenario {
     double parameters;
     try (PretrainedModel base =
             PretrainedModel.load(settings.models().resolve("generate-" + parts[1]), options);
-        PeftModel model = Peft.wrap(base, shape.loraOnAll())) {
+        PeftModel model = Peft.wrap(base, shape.loraOnAll(rank))) {
       parameters = base.layout().parameters().values().stream().mapToDouble(Shape::size).sum();
       Trainable trained =
           way.equals("recorded")

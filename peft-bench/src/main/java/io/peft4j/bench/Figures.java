@@ -33,7 +33,6 @@ final class Figures {
     }
   }
 
-  /** Adds the most memory this process has had resident, in MiB; nothing where that is unknown. */
   /** What the process holds in memory now, mapped files included. */
   static double residentMebibytes() {
     try {
@@ -48,6 +47,7 @@ final class Figures {
     return Double.NaN;
   }
 
+  /** Adds the most memory this process has had resident, in MiB; nothing where that is unknown. */
   void addPeakMemory(String figure) {
     try {
       for (String line : Files.readAllLines(Path.of("/proc/self/status"))) {
