@@ -285,6 +285,16 @@ public final class PeftModel implements PassSource, AutoCloseable {
     return new PeftBlock(this);
   }
 
+  /**
+   * A cache of saved adapters in front of this model, for more of them than there is memory for.
+   *
+   * @param budgetBytes how many bytes of adapters it may keep, from 0
+   * @return the cache; the caller closes it, before this model
+   */
+  public AdapterCache cache(long budgetBytes) {
+    return new AdapterCache(layout(), adapters, attachment, passes, budgetBytes);
+  }
+
   @Override
   public Backbone backbone() {
     return backbone;
