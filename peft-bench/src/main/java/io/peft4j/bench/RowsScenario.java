@@ -26,9 +26,14 @@ final class RowsScenario {
       String name = shape == BaseShape.BERT ? "bert" : "llama";
       try (NDManager manager = NDManager.newBaseManager("PyTorch");
           PretrainedModel base = shape.random(settings.tiny())) {
-        measure(figures, "rows." + name + ".qv.", base, shape.lora(), inputs(shape, manager, settings));
         measure(
-            figures, "rows." + name + ".all.", base, shape.loraOnAll(), inputs(shape, manager, settings));
+            figures, "rows." + name + ".qv.", base, shape.lora(), inputs(shape, manager, settings));
+        measure(
+            figures,
+            "rows." + name + ".all.",
+            base,
+            shape.loraOnAll(),
+            inputs(shape, manager, settings));
       }
     }
   }
@@ -50,7 +55,7 @@ final class RowsScenario {
               .task("none", forward(model.with()::forward, inputs))
               .task("one", forward(model.with(names.get(0))::forward, inputs))
               .task("each", forward(model.with(AdapterSet.rows(names))::forward, inputs))
-              .run(2, 7);
+              .run(1, 5);
       figures.add(prefix + "one.ms", times.milliseconds("one"));
       figures.add(prefix + "each.ms", times.milliseconds("each"));
       figures.add(prefix + "rate_of_each.ratio", times.ratio("one", "each"));
