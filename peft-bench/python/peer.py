@@ -147,6 +147,31 @@ def merge():
         add("merge.unmerge.ms", statistics.median(seconds["unmerge"]) * 1e3)
 
 
+def rows():
+    count = 64
+    for name in ("bert", "llama"):
+        batch = inputs(name, count, 16)
+        for layers, config in (("qv", lora(name)), ("all", lora_on_all())):
+            model = get_peft_model(base(name), config, adapter_name="row-0").eval()
+            names = [f"row-{row}" for row in range(count)]
+            for other in names[1:]:
+                model.add_adapter(other, config)
+            with torch.inference_mode():
+                seconds = in_turns(
+                    {
+                        "one": lambda: model(**batch),
+                        "each": lambda: model(**batch, adapter_names=names),
+                    },
+                    1,
+                    5,
+                )
+            add(f"rows.{name}.{layers}.one.ms", statistics.median(seconds["one"]) * 1e3)
+            add(f"rows.{name}.{layers}.each.ms", statistics.median(seconds["each"]) * 1e3)
+            add(f"rows.{name}.{layers}.rate_of_each.ratio", median_ratio(seconds["one"], seconds["each"]))
+            del model
+            gc.collect()
+
+
 def nf4():
     import bitsandbytes.functional as bnb
 
@@ -383,7 +408,7 @@ def main():
 
         print(f"torch {torch.__version__}, transformers {transformers.__version__}, PEFT {peft.__version__}")
     else:
-        {"idle": idle, "merge": merge, "micro": micro, "load": load, "nf4": nf4}[scenario]()
+        {"idle": idle, "merge": merge, "micro": micro, "load": load, "nf4": nf4, "rows": rows}[scenario]()
 
 
 if __name__ == "__main__":

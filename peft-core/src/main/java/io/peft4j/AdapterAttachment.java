@@ -40,6 +40,18 @@ final class AdapterAttachment {
     install(name, read(directory), null);
   }
 
+  /** Adds an adapter with the configuration and copies of the tensors of another. */
+  void copy(String from, String name) {
+    adapters.checkFree(name);
+    try (LeasedAdapters leased = adapters.lease(AdapterSet.of(from));
+        NDManager tensors = NDManager.newBaseManager(backbone.device(), "PyTorch")) {
+      Adapter source = leased.get(from);
+      PeftMethod method = PeftMethods.of(source.config());
+      PeftConfig config = AdapterStates.config(source, method);
+      install(name, attach(method, config, AdapterStates.copy(source, tensors)), null);
+    }
+  }
+
   /** Puts other tensors in the place of an adapter's. */
   void replace(String name, Map<String, NDArray> tensors) {
     PeftMethod method;

@@ -37,6 +37,15 @@ final class AdapterRegistry implements AdapterSource {
     return adapters.get(name);
   }
 
+  /** Leases an adapter, if there is one of that name; the caller releases it. */
+  synchronized @Nullable Adapter lend(String name) {
+    Adapter adapter = adapters.get(name);
+    if (adapter != null) {
+      adapter.retain();
+    }
+    return adapter;
+  }
+
   synchronized List<String> names() {
     return List.copyOf(adapters.keySet());
   }

@@ -16,4 +16,14 @@ public final class AdapterStateException extends PeftException {
   public AdapterStateException(String message) {
     super(message);
   }
+
+  /**
+   * Creates an error that another led to.
+   *
+   * @param message what was asked, and why it cannot be done now
+   * @param cause the other
+   */
+  public AdapterStateException(String message, Throwable cause) {
+    super(message, cause);
+  }
 }

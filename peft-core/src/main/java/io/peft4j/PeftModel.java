@@ -10,6 +10,7 @@ import io.peft4j.nn.Backbone;
 import io.peft4j.nn.PassLease;
 import io.peft4j.nn.PassSource;
 import io.peft4j.nn.TrainingOptions;
+import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.spi.Adapter;
 import io.peft4j.target.ModelLayout;
 import java.nio.file.Path;
@@ -115,6 +116,18 @@ public final class PeftModel implements PassSource, AutoCloseable {
    */
   public void addAdapter(String name, PeftConfig config, Map<String, NDArray> tensors) {
     attachment.add(name, config, tensors);
+  }
+
+  /**
+   * Adds an adapter that begins as another is now, which it shares nothing with afterwards. It
+   * neither acts nor is trained until it is asked to.
+   *
+   * @param from the other
+   * @param name letters, digits, {@code _} and {@code -}; not in use
+   * @throws AdapterStateException if there is no such adapter, or the name is in use
+   */
+  public void copyAdapter(String from, String name) {
+    attachment.copy(from, name);
   }
 
   /**
@@ -283,6 +296,16 @@ public final class PeftModel implements PassSource, AutoCloseable {
    */
   public Block block() {
     return new PeftBlock(this);
+  }
+
+  /**
+   * A cache of saved adapters in front of this model, for more of them than there is memory for.
+   *
+   * @param budgetBytes how many bytes of adapters it may keep, from 0
+   * @return the cache; the caller closes it, before this model
+   */
+  public AdapterCache cache(long budgetBytes) {
+    return new AdapterCache(layout(), adapters, attachment, passes, budgetBytes);
   }
 
   @Override
@@ -467,6 +490,20 @@ public final class PeftModel implements PassSource, AutoCloseable {
    */
   public List<Adapter.AdaptedLayer> layerReport(String name) {
     return adapter(name).adaptedLayers();
+  }
+
+  /**
+   * How far an adapter moves the weights of its layers: after training, how far that has moved them
+   * if it began without effect.
+   *
+   * @param name the adapter
+   * @return the layers whose weight it changes, in model order; those where its effect fits into no
+   *     weight are left out
+   */
+  public List<LayerDelta> layerDeltas(String name) {
+    try (WeightSnapshot weights = merging.leaseBase()) {
+      return use(name, adapter -> LayerDeltas.of(layout(), weights, adapter));
+    }
   }
 
   @Override

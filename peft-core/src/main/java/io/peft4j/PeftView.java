@@ -4,6 +4,7 @@ import ai.djl.ndarray.NDList;
 import io.peft4j.nn.Backbone;
 import io.peft4j.nn.PassLease;
 import io.peft4j.nn.PassSource;
+import io.peft4j.nn.TrainingOptions;
 
 /**
  * A model with chosen adapters: a small value that holds nothing to close, made for one request or
@@ -54,6 +55,29 @@ public final class PeftView implements PassSource {
    */
   public NDList forward(NDList inputs, ForwardMode mode) {
     return passes.forward(inputs, adapters, mode);
+  }
+
+  /**
+   * Computes a loss and adds its gradients, times a weight, to those that the trained tensors hold.
+   * Arrays that this makes are freed.
+   *
+   * @param inputs the network's inputs, the first dimension of each the batch; they stay the
+   *     caller's
+   * @param objective what is made small
+   * @param mode whether dropout acts; with gradients
+   * @param options how the step is computed
+   * @param weight multiplies the gradients, not the result
+   * @return the loss
+   * @throws InvalidConfigException if the objective does not give a float32 scalar, or the mode
+   *     records no gradients
+   */
+  public double accumulateGradients(
+      NDList inputs,
+      Objective objective,
+      ForwardMode mode,
+      TrainingOptions options,
+      double weight) {
+    return passes.accumulateGradients(inputs, adapters, objective, mode, options, weight);
   }
 
   @Override

@@ -18,6 +18,7 @@ public final class Bench {
               Map.entry("merge", MergeScenario::run),
               Map.entry("micro", MicroScenario::run),
               Map.entry("nf4", FourBitScenario::run),
+              Map.entry("rows", RowsScenario::run),
               Map.entry("prepare", LoadScenario::prepare),
               Map.entry("load", LoadScenario::run),
               Map.entry("train-8x128-fp32", all -> TrainScenario.run(all, 8, 128, false)),

@@ -57,6 +57,10 @@ public abstract class Layer {
     }
     // The base's part is computed once for all rows unless an adapter brings its own parameters.
     NDArray base = overridden ? null : forward(pass, Segment.ALL_BASE, x);
+    NDArray together = base == null ? null : RowProducts.add(pass, spec, this, x, base);
+    if (together != null) {
+      return together;
+    }
     NDList parts = new NDList(segments.size());
     for (Segment segment : segments) {
       NDIndex rows = new NDIndex().addSliceDim(segment.begin(), segment.end());

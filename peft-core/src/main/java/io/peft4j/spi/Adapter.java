@@ -169,6 +169,28 @@ public final class Adapter implements Acting {
   }
 
   /**
+   * How much native memory it takes: the bytes of all tensors that it owns, without gradients.
+   *
+   * @return number of bytes; 0 when it has been freed
+   */
+  public long bytes() {
+    long bytes = 0;
+    for (NDArray array : manager.getManagedArrays()) {
+      bytes += array.getShape().size() * array.getDataType().getNumOfBytes();
+    }
+    return bytes;
+  }
+
+  /**
+   * Tells whether anyone has a lease beside the adapter's owner.
+   *
+   * @return true as long as a pass uses it
+   */
+  public synchronized boolean inUse() {
+    return leases > 1;
+  }
+
+  /**
    * Begins a lease: the tensors stay until it ends.
    *
    * @throws AdapterStateException if the adapter has been deleted and freed

@@ -3,6 +3,9 @@ package io.peft4j.train;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
+import io.peft4j.AdapterSet;
+import io.peft4j.InvalidConfigException;
+import java.util.List;
 
 /**
  * Inputs of one forward pass and what should come out. Owns its arrays by way of their manager;
@@ -14,6 +17,7 @@ public final class Batch implements AutoCloseable {
   private final NDList labels;
   private final long tokens;
   private final String origin;
+  private final List<String> adapters;
 
   /**
    * A batch that counts no tokens.
@@ -48,11 +52,48 @@ public final class Batch implements AutoCloseable {
    * @param origin what error messages call its data, for example a file and its lines
    */
   public Batch(NDManager manager, NDList inputs, NDList labels, long tokens, String origin) {
+    this(manager, inputs, labels, tokens, origin, List.of());
+  }
+
+  private Batch(
+      NDManager manager,
+      NDList inputs,
+      NDList labels,
+      long tokens,
+      String origin,
+      List<String> adapters) {
     this.manager = manager;
     this.inputs = inputs;
     this.labels = labels;
     this.tokens = tokens;
     this.origin = origin;
+    this.adapters = List.copyOf(adapters);
+  }
+
+  /**
+   * This batch with an adapter for each row, which alone acts on it: rows of several tasks can so
+   * be trained together, each with the adapter of its task.
+   *
+   * @param names as many adapter names as there are rows; {@link AdapterSet#BASE} for none
+   * @return a batch of the same arrays, which is closed in this one's place
+   * @throws InvalidConfigException if there is not a name for each row, or one cannot be a name
+   */
+  public Batch withAdapters(List<String> names) {
+    if (AdapterSet.rows(names).rows().size() != rows()) {
+      throw new InvalidConfigException(
+          "adapters are named for " + names.size() + " rows, but the batch has " + rows());
+    }
+    return new Batch(manager, inputs, labels, tokens, origin, names);
+  }
+
+  /**
+   * The adapter of each row.
+   *
+   * @return adapter names, {@link AdapterSet#BASE} for none; empty if the model's active adapters
+   *     act on all rows
+   */
+  public List<String> adapters() {
+    return adapters;
   }
 
   /**

@@ -6,6 +6,7 @@ import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.AdapterSet;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.torch.GradMode;
 import java.util.ArrayList;
@@ -37,6 +38,7 @@ public final class ClassificationBatches implements BatchSource {
 
   private final List<long[]> tokens;
   private final int[] labels;
+  private final List<String> adapters;
   private final int batchSize;
   private final long paddingId;
   private final long seed;
@@ -45,6 +47,7 @@ public final class ClassificationBatches implements BatchSource {
   private ClassificationBatches(Builder builder) {
     tokens = List.copyOf(builder.tokens);
     labels = builder.labels.stream().mapToInt(Integer::intValue).toArray();
+    adapters = List.copyOf(builder.adapters);
     batchSize = builder.batchSize;
     paddingId = builder.paddingId;
     seed = builder.seed;
@@ -52,6 +55,14 @@ public final class ClassificationBatches implements BatchSource {
     if (tokens.isEmpty() || batchSize < 1) {
       throw new InvalidConfigException(
           "texts and batch size must be above 0, were " + tokens.size() + " and " + batchSize);
+    }
+    if (!adapters.isEmpty() && adapters.size() != tokens.size()) {
+      throw new InvalidConfigException(
+          "all texts or none must name an adapter, "
+              + adapters.size()
+              + " of "
+              + tokens.size()
+              + " do");
     }
   }
 
@@ -149,11 +160,15 @@ public final class ClassificationBatches implements BatchSource {
         device == null
             ? NDManager.newBaseManager("PyTorch")
             : NDManager.newBaseManager(device, "PyTorch");
-    return new Batch(
-        manager,
-        new NDList(manager.create(ids, shape), manager.create(mask, shape)),
-        new NDList(manager.create(classes)),
-        count);
+    Batch batch =
+        new Batch(
+            manager,
+            new NDList(manager.create(ids, shape), manager.create(mask, shape)),
+            new NDList(manager.create(classes)),
+            count);
+    return adapters.isEmpty()
+        ? batch
+        : batch.withAdapters(Arrays.stream(rows).mapToObj(adapters::get).toList());
   }
 
   /**
@@ -222,6 +237,7 @@ public final class ClassificationBatches implements BatchSource {
   public static final class Builder {
     private final List<long[]> tokens = new ArrayList<>();
     private final List<Integer> labels = new ArrayList<>();
+    private final List<String> adapters = new ArrayList<>();
     private int batchSize = 32;
     private long paddingId;
     private long seed;
@@ -250,6 +266,24 @@ public final class ClassificationBatches implements BatchSource {
       }
       tokens.add(ids.clone());
       labels.add(label);
+      return this;
+    }
+
+    /**
+     * Adds a text of one of several tasks that are trained together, each with an adapter of its
+     * own.
+     *
+     * @param ids its token ids, as for {@link #add(long[], int)}
+     * @param label its class, from 0
+     * @param adapter the adapter that alone acts on it
+     * @return this
+     * @throws InvalidConfigException if there is no token, the class is negative, or that cannot be
+     *     the name of an adapter
+     */
+    public Builder add(long[] ids, int label, String adapter) {
+      AdapterSet.rows(adapter);
+      add(ids, label);
+      adapters.add(adapter);
       return this;
     }
 

@@ -15,6 +15,9 @@ import org.jspecify.annotations.Nullable;
  * run stops when the count reaches the patience. Which evaluation is the best has nothing to do
  * with the threshold.
  *
+ * <p>Where rows of the data name {@linkplain Batch#withAdapters adapters of their own}, there is a
+ * value {@code loss/<adapter>} for each of those beside the loss of all.
+ *
  * <p>Immutable, but for the metrics, of which each is used by one run at a time.
  */
 public final class EvaluationSettings {

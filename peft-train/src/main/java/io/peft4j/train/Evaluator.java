@@ -28,6 +28,7 @@ final class Evaluator {
     settings.metrics().forEach(Metric::begin);
     double sum = 0;
     long items = 0;
+    TaskLosses tasks = new TaskLosses(loss);
     Iterator<Batch> batches = settings.batches().epoch(0);
     try (Closing closing = new Closing(batches)) {
       while (batches.hasNext()) {
@@ -37,10 +38,13 @@ final class Evaluator {
           scope.suppressNotUsedWarning();
           long counted = loss.items(batch.labels());
           if (counted > 0) {
-            NDList outputs = model.forward(batch.inputs(), ForwardMode.INFERENCE);
+            NDList outputs = model.forward(batch, ForwardMode.INFERENCE);
             sum += counted * (double) loss.compute(outputs, batch.labels()).toFloatArray()[0];
             items += counted;
-            settings.metrics().forEach(metric -> metric.add(outputs, batch.labels()));
+            tasks.add(outputs, batch.labels(), batch.adapters());
+            settings
+                .metrics()
+                .forEach(metric -> metric.add(outputs, batch.labels(), batch.adapters()));
           }
         }
       }
@@ -49,11 +53,11 @@ final class Evaluator {
       throw new InvalidConfigException("no label of the evaluation's batches counts");
     }
     double seconds = (System.nanoTime() - started) / 1e9;
-    return new Evaluation(step, epoch, sum / items, items, metrics(), seconds, false);
+    return new Evaluation(step, epoch, sum / items, items, metrics(tasks), seconds, false);
   }
 
-  private Map<String, Double> metrics() {
-    Map<String, Double> all = new LinkedHashMap<>();
+  private Map<String, Double> metrics(TaskLosses tasks) {
+    Map<String, Double> all = new LinkedHashMap<>(tasks.result());
     for (Metric metric : settings.metrics()) {
       metric
           .result()

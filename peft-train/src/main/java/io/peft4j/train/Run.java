@@ -6,9 +6,11 @@ import io.peft4j.InvalidConfigException;
 import io.peft4j.TrainableParameter;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -24,6 +26,10 @@ final class Run {
   private final long started = System.nanoTime();
   private RunState state = new RunState();
   private @Nullable ReachCheck reach;
+
+  /** The adapters that acted since the last update; null for all that are active. */
+  private @Nullable Set<String> checked;
+
   private long saved;
 
   /** Rows and tokens of this process, for the rates. */
@@ -125,6 +131,9 @@ final class Run {
     }
     boolean improved = evaluateIfDue(epoch, !more, done);
     if (!more) {
+      if (reach != null) {
+        reach.epochEnded();
+      }
       tell(listener -> listener.onEpochEnd(epoch));
     }
     state.finished |= done;
@@ -174,6 +183,8 @@ final class Run {
     long items = 0;
     boolean several = trainer.accumulation > 1;
     List<String> batches = new ArrayList<>();
+    Set<String> acting = new HashSet<>();
+    boolean all = false;
     for (int i = 0; i < trainer.accumulation && remaining.hasNext(); i++) {
       try (Batch batch = remaining.next();
           NDScope scope = new NDScope()) {
@@ -192,6 +203,8 @@ final class Run {
           sum += counted * value;
           items += counted;
         }
+        all |= batch.adapters().isEmpty();
+        acting.addAll(batch.adapters());
         state.taken++;
         state.samples += batch.rows();
         state.tokens += batch.tokens();
@@ -203,6 +216,7 @@ final class Run {
       throw new InvalidConfigException(
           "step " + number + ": no label of its batches counts: " + String.join("; ", batches));
     }
+    checked = all ? null : acting;
     update(number, sum / items, several ? 1.0 / items : 1, batches);
   }
 
@@ -230,6 +244,9 @@ final class Run {
     checkReach(rate);
     optimizer.step(rate);
     optimizer.zeroGradients();
+    if (reach != null) {
+      reach.afterUpdate();
+    }
     state.losses.add(value);
     state.norms.add(norm);
     TrainingStep done =
@@ -249,7 +266,7 @@ final class Run {
   private void checkReach(double rate) {
     ReachCheck check = reach;
     if (check != null) {
-      check.beforeUpdate(rate);
+      check.beforeUpdate(rate, checked);
       reach = check.done() ? null : check;
     }
   }

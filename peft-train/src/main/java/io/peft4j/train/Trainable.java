@@ -32,6 +32,22 @@ public interface Trainable {
   NDList forward(NDList inputs, ForwardMode mode);
 
   /**
+   * Computes the network for a batch, with the adapters that its rows name if they do.
+   *
+   * @param batch the batch; it stays the caller's
+   * @param mode what the pass is for
+   * @return the outputs
+   * @throws InvalidConfigException if rows name adapters and this has none to choose from
+   */
+  default NDList forward(Batch batch, ForwardMode mode) {
+    if (!batch.adapters().isEmpty()) {
+      throw new InvalidConfigException(
+          "rows of a batch can name adapters where a model with adapters is trained by itself");
+    }
+    return forward(batch.inputs(), mode);
+  }
+
+  /**
    * The tensors that training changes.
    *
    * @return float32 parameters that record gradients
@@ -52,7 +68,7 @@ public interface Trainable {
    */
   default double accumulateGradients(Batch batch, Loss loss, ForwardMode mode, double weight) {
     try (GradMode on = GradMode.on()) {
-      NDArray value = loss.compute(forward(batch.inputs(), mode), batch.labels());
+      NDArray value = loss.compute(forward(batch, mode), batch.labels());
       return Objective.backward(value, weight);
     }
   }
@@ -102,7 +118,19 @@ public interface Trainable {
                 return loss.nextTokens(batch.labels());
               }
             };
-        return model.accumulateGradients(batch.inputs(), objective, mode, options, weight);
+        return view(batch).accumulateGradients(batch.inputs(), objective, mode, options, weight);
+      }
+
+      private PeftView view(Batch batch) {
+        return model.with(
+            batch.adapters().isEmpty()
+                ? model.activeAdapters()
+                : AdapterSet.rows(batch.adapters()));
+      }
+
+      @Override
+      public NDList forward(Batch batch, ForwardMode mode) {
+        return view(batch).forward(batch.inputs(), mode);
       }
 
       @Override

@@ -1,6 +1,7 @@
 package io.peft4j.train.metric;
 
 import ai.djl.ndarray.NDList;
+import java.util.List;
 import java.util.Map;
 
 /**
@@ -20,6 +21,18 @@ public interface Metric {
    * @param labels what the batch says they should be; they stay the caller's
    */
   void add(NDList outputs, NDList labels);
+
+  /**
+   * Takes in a batch whose rows may have adapters of their own; as {@link #add(NDList, NDList)},
+   * which it calls if not overridden.
+   *
+   * @param outputs what the model gave; they stay the caller's
+   * @param labels what the batch says they should be; they stay the caller's
+   * @param adapters the adapter of each row; empty if all rows have the same
+   */
+  default void add(NDList outputs, NDList labels, List<String> adapters) {
+    add(outputs, labels);
+  }
 
   /**
    * What was measured over all batches since {@link #begin}.

@@ -5,6 +5,7 @@ import io.peft4j.InvalidConfigException;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.function.Supplier;
 import java.util.function.ToDoubleFunction;
 
 /**
@@ -73,6 +74,17 @@ public final class Metrics {
    */
   public static Metric answers() {
     return new AnswerSpans();
+  }
+
+  /**
+   * A metric of each task by itself, where rows of a batch have adapters of their own.
+   *
+   * @param each makes the metric of one adapter
+   * @return a metric with the values of each adapter's, named for example {@code accuracy/style};
+   *     rows of batches that name no adapters are not counted
+   */
+  public static Metric byAdapter(Supplier<Metric> each) {
+    return new ByAdapter(each);
   }
 
   private record Single(String name, ClassCounts counts, ToDoubleFunction<ClassCounts> value)
