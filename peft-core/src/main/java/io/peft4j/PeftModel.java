@@ -21,6 +21,7 @@ import io.peft4j.spi.AdapterBuilder;
 import io.peft4j.spi.AttachContext;
 import io.peft4j.spi.PeftMethod;
 import io.peft4j.spi.PeftMethods;
+import io.peft4j.spi.Preparation;
 import io.peft4j.state.SavedAdapter;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.GradMode;
@@ -109,7 +110,10 @@ public final class PeftModel implements PassSource, AutoCloseable {
    */
   public void addAdapter(String name, PeftConfig config) {
     checkFree(name);
-    install(name, PeftMethods.of(config), config, null, null);
+    try (Preparation prepared = PeftMethods.of(config).prepare(backbone, config)) {
+      PeftConfig own = prepared.config();
+      install(name, PeftMethods.of(own), own, null, prepared.beginnings(), null);
+    }
   }
 
   /**
@@ -125,7 +129,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
     PeftMethod method = PeftMethods.of(directory);
     try (SavedAdapter saved = method.read(directory);
         NDManager tensors = NDManager.newBaseManager(backbone.device(), "PyTorch")) {
-      install(name, method, saved.config(), saved.tensors(tensors), null);
+      install(name, method, saved.config(), saved.tensors(tensors), Map.of(), null);
     }
   }
 
@@ -139,7 +143,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
    */
   public void addAdapter(String name, PeftConfig config, Map<String, NDArray> tensors) {
     checkFree(name);
-    install(name, PeftMethods.of(config), config, tensors, null);
+    install(name, PeftMethods.of(config), config, tensors, Map.of(), null);
   }
 
   /**
@@ -226,6 +230,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
       PeftMethod method,
       PeftConfig config,
       @Nullable Map<String, NDArray> tensors,
+      Map<String, NDArray> beginnings,
       @Nullable Adapter replaced) {
     NDManager owner = NDManager.newBaseManager(backbone.device(), "PyTorch");
     Adapter adapter;
@@ -235,6 +240,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
       scope.suppressNotUsedWarning();
       AdapterBuilder builder = new AdapterBuilder(layout(), config, owner);
       method.attach(new AttachContext(backbone, weights, config, owner, tensors), builder);
+      beginnings.forEach((key, values) -> values.copyTo(builder.parameters().get(key)));
       adapter = builder.build();
     } catch (RuntimeException e) {
       owner.close();
@@ -552,6 +558,29 @@ public final class PeftModel implements PassSource, AutoCloseable {
    *     is changed then
    */
   public void merge(AdapterSet set, boolean safe) {
+    merge(set, safe ? Merger.Form.FINITE_VALUES : Merger.Form.VALUES);
+  }
+
+  /**
+   * Merges chosen adapters into weights that are stored as the base's are: those of a base in 4
+   * bits are quantized again, which loses a part of what the adapters do. {@link #merge} loses
+   * nothing, and takes more memory. NaN and infinity are refused.
+   *
+   * @param set adapters that act on every row
+   * @return what was lost, and how much the adapters do; empty if no weight is packed
+   * @throws AdapterStateException if something is merged already, or as for {@link
+   *     #merge(AdapterSet, boolean)}; nothing is changed then
+   */
+  public MergeReport mergeAsStored(AdapterSet set) {
+    AdapterSet before = mergedAdapters();
+    if (!before.isNone()) {
+      throw new AdapterStateException(
+          "adapters " + before + " are merged already: unmerge before merging as stored");
+    }
+    return merge(set, Merger.Form.AS_STORED);
+  }
+
+  private MergeReport merge(AdapterSet set, Merger.Form form) {
     if (!set.rows().isEmpty()) {
       throw new AdapterStateException("adapters that are chosen by row cannot be merged");
     }
@@ -561,14 +590,16 @@ public final class PeftModel implements PassSource, AutoCloseable {
     WeightSnapshot weights;
     synchronized (lock) {
       if (isMergedOrNothing(set)) {
-        return;
+        return new MergeReport(List.of());
       }
       segment = adapters.segment(set);
       weights = backbone.weights().lease();
       held = adapters.lease(set);
     }
     try {
-      install(set, held, Merger.merge(layout(), weights, segment, safe));
+      Merger.Result result = Merger.merge(layout(), weights, segment, form);
+      install(set, held, result.weights());
+      return result.report();
     } finally {
       held.forEach(Adapter::release);
       weights.close();
@@ -715,7 +746,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
       method = PeftMethods.of(replaced.config());
       config = AdapterStates.config(replaced, method);
     }
-    install(name, method, config, tensors, replaced);
+    install(name, method, config, tensors, Map.of(), replaced);
   }
 
   /**

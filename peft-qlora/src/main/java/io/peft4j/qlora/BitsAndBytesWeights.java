@@ -71,7 +71,7 @@ final class BitsAndBytesWeights implements CheckpointWeights {
               : QuantizedTensor.quantize(config, tensors, name, layer.path());
     }
     return Optional.of(
-        new FourBitWeight(tensor, config.storageType(), transposed, precision(precision)));
+        new FourBitWeight(tensor, config, transposed, precision(precision)));
   }
 
   /** The linear layer that a parameter is the weight of. */

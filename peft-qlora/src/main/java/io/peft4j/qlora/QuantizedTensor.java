@@ -10,6 +10,7 @@ import ai.djl.pytorch.jni.JniUtils;
 import io.peft4j.AdapterStateException;
 import io.peft4j.PeftException;
 import io.peft4j.qlora.block.Form;
+import io.peft4j.qlora.block.NestedScales;
 import io.peft4j.qlora.block.PackedBlocks;
 import io.peft4j.qlora.block.ValueSource;
 import io.peft4j.state.HalfPrecision;
@@ -224,6 +225,14 @@ public final class QuantizedTensor implements AutoCloseable {
    */
   public TensorType type() {
     return type;
+  }
+
+  /** Says how this is quantized, so that other values can be quantized in the same way. */
+  BitsAndBytesConfig.Builder config() {
+    return BitsAndBytesConfig.builder()
+        .type(blocks.type())
+        .blockSize(blocks.blockSize())
+        .doubleQuantization(blocks.scales() instanceof NestedScales);
   }
 
   /**
