@@ -24,7 +24,8 @@ import org.jspecify.annotations.Nullable;
 /** Computes the weights that take the place of the base's when adapters are merged. */
 final class Merger {
   private static final Kernel DISTANCE =
-      Kernel.of("a: Tensor, b: Tensor -> Tensor", "return torch.linalg_vector_norm(torch.sub(a, b))");
+      Kernel.of(
+          "a: Tensor, b: Tensor -> Tensor", "return torch.linalg_vector_norm(torch.sub(a, b))");
 
   private final ModelLayout layout;
   private final WeightSnapshot weights;

@@ -35,7 +35,8 @@ class FewRowsTest {
       scope.suppressNotUsedWarning();
       NDArray wide = manager.randomNormal(new Shape(OUT, IN));
       NDArray half = Scopes.unmanaged(bfloat ? Ops.toBfloat16(wide) : Ops.toFloat16(wide));
-      try (HalfWeight weight = new HalfWeight(half, bfloat ? TensorType.BF16 : TensorType.F16, Precision.BFLOAT16)) {
+      try (HalfWeight weight =
+          new HalfWeight(half, bfloat ? TensorType.BF16 : TensorType.F16, Precision.BFLOAT16)) {
         NDArray bias = manager.randomNormal(new Shape(OUT));
         long before = weight.bytes();
         for (int time = 0; time < 3; time++) {

@@ -128,12 +128,7 @@ public final class PretrainedModel extends AbstractBlock
               WeightLoader.withoutTied(layout, names),
               options,
               WeightLoader.reader(checkpoint, own, layout, options));
-      return new PretrainedModel(
-          blueprint,
-          network,
-          weights,
-          options.device(),
-          directory);
+      return new PretrainedModel(blueprint, network, weights, options.device(), directory);
     }
   }
 

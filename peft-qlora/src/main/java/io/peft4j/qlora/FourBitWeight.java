@@ -11,6 +11,8 @@ import io.peft4j.nn.DenseWeight;
 import io.peft4j.nn.Weight;
 import io.peft4j.state.SafeTensorsWriter.Entry;
 import io.peft4j.state.TensorType;
+import io.peft4j.target.LayerKind;
+import io.peft4j.target.LayerSpec;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Precision;
 import io.peft4j.torch.Scopes;
@@ -53,6 +55,26 @@ public final class FourBitWeight implements Weight {
    */
   public static FourBitWeight of(QuantizedTensor tensor, Precision precision) {
     return new FourBitWeight(tensor, tensor.config().build(), false, precision);
+  }
+
+  /**
+   * Quantizes a layer's weight.
+   *
+   * @param weight the weight, which stays the caller's
+   * @param config how
+   * @param layer the layer
+   * @return the new weight, computed with as the old one unless the configuration names a type
+   * @throws io.peft4j.MalformedFileException if a value is NaN or infinite
+   */
+  static FourBitWeight quantize(Weight weight, BitsAndBytesConfig config, LayerSpec layer) {
+    boolean transposed = layer.kind() == LayerKind.LINEAR_TRANSPOSED;
+    NDArray dense = weight.dense();
+    QuantizedTensor tensor =
+        QuantizedTensor.quantize(
+            config, transposed ? dense.transpose() : dense, weight.type(), layer.path());
+    Precision precision =
+        config.computeType() == TensorType.F32 ? weight.precision() : Precision.fastest();
+    return new FourBitWeight(tensor, config, transposed, precision);
   }
 
   /**

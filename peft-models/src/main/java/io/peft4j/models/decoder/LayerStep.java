@@ -329,8 +329,7 @@ final class LayerStep {
     }
   }
 
-  private NDList afterGradients(
-      Prepared prepared, Unpacked weights, Kept kept, NDArray above) {
+  private NDList afterGradients(Prepared prepared, Unpacked weights, Kept kept, NDArray above) {
     List<NDArray> operands = new ArrayList<>(List.of(above, kept.attention.get(0)));
     operands.addAll(kept.after);
     prepared.norms(operands, 1);
