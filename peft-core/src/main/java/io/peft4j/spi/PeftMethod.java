@@ -95,6 +95,16 @@ public interface PeftMethod {
   }
 
   /**
+   * Those of {@link #settings} that are about the base, and so hold where a saved adapter is gone
+   * on with too.
+   *
+   * @return the names
+   */
+  default Set<String> baseSettings() {
+    return Set.of();
+  }
+
+  /**
    * Makes a configuration from the settings of a training configuration.
    *
    * @param settings values under names that are among {@link #settings}

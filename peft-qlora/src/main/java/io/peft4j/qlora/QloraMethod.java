@@ -43,6 +43,11 @@ public final class QloraMethod implements PeftMethod {
   }
 
   @Override
+  public Set<String> baseSettings() {
+    return QloraSettings.quantization();
+  }
+
+  @Override
   public PeftConfig readSettings(ObjectNode settings) {
     return QloraSettings.config(settings);
   }

@@ -58,8 +58,15 @@ final class QloraSettings {
 
   static Set<String> all() {
     Set<String> all = new LinkedHashSet<>(LORA.settings());
-    all.addAll(NAMES.keySet());
-    all.addAll(List.of(LOFTQ, BITS, LIBRARY, FOUR, EIGHT));
+    all.addAll(quantization());
+    all.add(LOFTQ);
+    return all;
+  }
+
+  /** Those that say how the base is quantized. */
+  static Set<String> quantization() {
+    Set<String> all = new LinkedHashSet<>(NAMES.keySet());
+    all.addAll(List.of(BITS, LIBRARY, FOUR, EIGHT));
     return all;
   }
 

@@ -34,8 +34,7 @@ import org.jspecify.annotations.Nullable;
 public final class QuantizedTensor implements AutoCloseable {
   /** Memory for as many values of bfloat16, of which no array can be made otherwise. */
   private static final Kernel BFLOAT16_LIKE =
-      Kernel.of(
-          "x: Tensor -> Tensor", "return torch.empty_like(x, dtype=15, memory_format=0)");
+      Kernel.of("x: Tensor -> Tensor", "return torch.empty_like(x, dtype=15, memory_format=0)");
 
   /** Values whose float32 memory is shown by one buffer: whole chunks. */
   private static final long PART = 1L << 28;

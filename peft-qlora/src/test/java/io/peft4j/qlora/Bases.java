@@ -7,6 +7,7 @@ import ai.djl.ndarray.NDScope;
 import ai.djl.ndarray.types.Shape;
 import io.peft4j.models.LoadOptions;
 import io.peft4j.models.PretrainedModel;
+import io.peft4j.nn.Backbone;
 import io.peft4j.nn.DenseWeight;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
@@ -64,7 +65,7 @@ final class Bases {
   }
 
   /** The bytes that a file would hold of each weight that is in 4 bits, by parameter and piece. */
-  static Map<String, ByteBuffer> bytes(PretrainedModel base) {
+  static Map<String, ByteBuffer> bytes(Backbone base) {
     Map<String, ByteBuffer> all = new LinkedHashMap<>();
     try (WeightSnapshot lease = base.weights().lease()) {
       for (String name : base.layout().parameters().keySet()) {

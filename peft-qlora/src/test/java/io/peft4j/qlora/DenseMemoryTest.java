@@ -58,7 +58,15 @@ final class DenseMemoryTest {
 
   /** What the C library says of its heap. */
   @FieldOrder({
-    "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks",
+    "arena",
+    "ordblks",
+    "smblks",
+    "hblks",
+    "hblkhd",
+    "usmblks",
+    "fsmblks",
+    "uordblks",
+    "fordblks",
     "keepcost"
   })
   public static class Heap extends Structure implements Structure.ByValue {
@@ -165,8 +173,7 @@ final class DenseMemoryTest {
       return DenseWeight.owning(values);
     }
     try (values) {
-      QuantizedTensor tensor =
-          QuantizedTensor.quantize(Bases.NF4, values, TensorType.F32, name);
+      QuantizedTensor tensor = QuantizedTensor.quantize(Bases.NF4, values, TensorType.F32, name);
       return new Watched(FourBitWeight.of(tensor, Precision.FLOAT32), peak);
     }
   }
@@ -226,8 +233,7 @@ final class DenseMemoryTest {
         GradMode on = GradMode.on();
         NDScope scope = new NDScope()) {
       scope.suppressNotUsedWarning();
-      trainable.accumulateGradients(
-          batch, Losses.causalLanguageModel(), ForwardMode.TRAINING, 1);
+      trainable.accumulateGradients(batch, Losses.causalLanguageModel(), ForwardMode.TRAINING, 1);
     }
   }
 }

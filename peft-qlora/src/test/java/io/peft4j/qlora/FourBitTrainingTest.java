@@ -55,7 +55,8 @@ final class FourBitTrainingTest {
     void assertClose(Step other, String what) {
       assertEquals(loss, other.loss, TOLERANCE * Math.abs(loss), what);
       assertEquals(gradients.keySet(), other.gradients.keySet(), what);
-      double all = gradients.values().stream().mapToDouble(FourBitTrainingTest::norm).max().orElse(0);
+      double all =
+          gradients.values().stream().mapToDouble(FourBitTrainingTest::norm).max().orElse(0);
       assertTrue(all > 0, "no gradients");
       gradients.forEach(
           (name, values) -> {
@@ -175,7 +176,10 @@ final class FourBitTrainingTest {
     List<UnaryOperator<LoraConfigBuilder>> features =
         List.of(
             c -> c.useDora(true),
-            c -> c.useRslora(true).rankPattern(Map.of("o_proj", 2)).alphaPattern(Map.of("v_proj", 3)),
+            c ->
+                c.useRslora(true)
+                    .rankPattern(Map.of("o_proj", 2))
+                    .alphaPattern(Map.of("v_proj", 3)),
             c -> c.modulesToSave("lm_head", "norm"),
             c -> c.loraBias(true),
             c -> c.targetModules("embed_tokens", "lm_head", "q_proj"),
@@ -211,7 +215,8 @@ final class FourBitTrainingTest {
         PretrainedModel plain = Bases.dense(base);
         PeftModel model = Peft.wrap(base, all().build());
         PeftModel dense = Peft.open(plain)) {
-      model.addAdapter("dora", all().rank(2).useDora(true).targetModules("v_proj", "down_proj").build());
+      model.addAdapter(
+          "dora", all().rank(2).useDora(true).targetModules("v_proj", "down_proj").build());
       model.addAdapter("head", all().modulesToSave("lm_head").build());
       model.setActiveAdapters(AdapterSet.none().and(Peft.DEFAULT_ADAPTER, 0.5).and("dora", -1));
       model.trainAdapters(Peft.DEFAULT_ADAPTER, "dora");
@@ -263,14 +268,14 @@ final class FourBitTrainingTest {
         Map<String, ByteBuffer> expected = Bases.bytes(loaded);
         assertFalse(expected.isEmpty());
         assertEquals(expected, Bases.bytes(base), name);
-        base.save(
-            saved.resolve(name), SaveOptions.builder().asStored().build());
+        base.save(saved.resolve(name), SaveOptions.builder().asStored().build());
       }
       // With the settings that say how it is to be read.
       try (PretrainedModel again = PretrainedModel.load(saved.resolve(name), Bases.FLOAT32);
           Checkpoint file = Checkpoint.open(saved.resolve(name))) {
         assertFalse(Bases.bytes(again).isEmpty());
-        assertTrue(file.names().stream().anyMatch(n -> n.endsWith("quant_state.bitsandbytes__nf4")));
+        assertTrue(
+            file.names().stream().anyMatch(n -> n.endsWith("quant_state.bitsandbytes__nf4")));
       }
     }
   }

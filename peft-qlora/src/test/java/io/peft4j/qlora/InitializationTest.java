@@ -51,7 +51,8 @@ final class InitializationTest {
     return LoraConfig.builder().rank(8).alpha(24).targetModules(Targets.allLinear());
   }
 
-  private static PeftModel wrapped(PretrainedModel base, LoraConfig lora, QloraInitialization rule) {
+  private static PeftModel wrapped(
+      PretrainedModel base, LoraConfig lora, QloraInitialization rule) {
     Engine.getEngine("PyTorch").setRandomSeed(1);
     return Peft.wrap(base, QloraConfig.builder().lora(lora).initialization(rule).build());
   }
@@ -104,8 +105,13 @@ final class InitializationTest {
 
   @ParameterizedTest
   @CsvSource({
-    "llama, loftq", "llama, pissa_niter_4", "llama, pissa", "gpt2, loftq", "gpt2, pissa_niter_4",
-    "llama-f16, loftq", "qwen2, pissa_niter_4"
+    "llama, loftq",
+    "llama, pissa_niter_4",
+    "llama, pissa",
+    "gpt2, loftq",
+    "gpt2, pissa_niter_4",
+    "llama-f16, loftq",
+    "qwen2, pissa_niter_4"
   })
   void theErrorFallsByMoreThanPeftAsksFor(String name, String rule) {
     try (PretrainedModel exact = Bases.load(name);
@@ -204,9 +210,7 @@ final class InitializationTest {
               .build();
       assertRefused(InvalidConfigException.class, "k_proj", base, wide);
       QloraConfig nowhere =
-          QloraConfig.builder()
-              .lora(LoraConfig.builder().targetModules("q_prj").build())
-              .build();
+          QloraConfig.builder().lora(LoraConfig.builder().targetModules("q_prj").build()).build();
       assertRefused(InvalidConfigException.class, "q_prj", base, nowhere);
       QloraConfig nothing =
           QloraConfig.builder()

@@ -139,9 +139,7 @@ final class MergingTest {
   }
 
   private static Map<String, ByteBuffer> quantized(
-      PretrainedModel base,
-      BitsAndBytesConfig config,
-      Map<String, TensorType> types) {
+      PretrainedModel base, BitsAndBytesConfig config, Map<String, TensorType> types) {
     Map<String, ByteBuffer> all = new LinkedHashMap<>();
     try (WeightSnapshot lease = base.weights().lease();
         GradMode off = GradMode.off();
@@ -157,9 +155,7 @@ final class MergingTest {
                 try (QuantizedTensor tensor =
                     QuantizedTensor.quantize(
                         config, turned ? dense.transpose() : dense, types.get(name), name)) {
-                  all.putAll(
-                      Bases.bytes(
-                          name, FourBitWeight.of(tensor, Precision.FLOAT32)));
+                  all.putAll(Bases.bytes(name, FourBitWeight.of(tensor, Precision.FLOAT32)));
                 }
               });
     }

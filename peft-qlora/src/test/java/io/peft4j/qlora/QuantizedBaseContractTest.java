@@ -40,8 +40,7 @@ final class QuantizedBaseContractTest extends MethodContract {
   }
 
   private static Fixture.Builder lora(String name, UnaryOperator<LoraConfigBuilder> config) {
-    return Fixture.builder(
-        name, QuantizedBaseContractTest::network, config.apply(plain()).build());
+    return Fixture.builder(name, QuantizedBaseContractTest::network, config.apply(plain()).build());
   }
 
   private static TestNetwork network() {
