@@ -4,6 +4,7 @@ import io.peft4j.nn.Backbone;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.nn.WeightStore;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
@@ -47,6 +48,19 @@ final class Merging {
   }
 
   void merge(AdapterSet set, boolean safe) {
+    merge(set, safe ? Merger.Form.FINITE_VALUES : Merger.Form.VALUES);
+  }
+
+  MergeReport mergeAsStored(AdapterSet set) {
+    AdapterSet before = set();
+    if (!before.isNone()) {
+      throw new AdapterStateException(
+          "adapters " + before + " are merged already: unmerge before merging as stored");
+    }
+    return merge(set, Merger.Form.AS_STORED);
+  }
+
+  private MergeReport merge(AdapterSet set, Merger.Form form) {
     if (!set.rows().isEmpty()) {
       throw new AdapterStateException("adapters that are chosen by row cannot be merged");
     }
@@ -55,14 +69,16 @@ final class Merging {
     WeightSnapshot weights;
     synchronized (adapters) {
       if (isMergedOrNothing(set)) {
-        return;
+        return new MergeReport(List.of());
       }
       weights = backbone.weights().lease();
       held = adapters.lease(set);
     }
     try (weights;
         held) {
-      install(set, held, Merger.merge(backbone.layout(), weights, held.segment(), safe));
+      Merger.Result result = Merger.merge(backbone.layout(), weights, held.segment(), form);
+      install(set, held, result.weights());
+      return result.report();
     }
   }
 

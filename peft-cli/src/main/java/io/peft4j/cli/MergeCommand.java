@@ -2,6 +2,7 @@ package io.peft4j.cli;
 
 import io.peft4j.AdapterSet;
 import io.peft4j.InvalidConfigException;
+import io.peft4j.MergeReport;
 import io.peft4j.Peft;
 import io.peft4j.PeftModel;
 import io.peft4j.models.PretrainedModel;
@@ -74,6 +75,15 @@ final class MergeCommand implements Callable<Integer> {
           "The most bytes in one file, such as 5GB or 500MiB (default: ${DEFAULT-VALUE}).")
   private String maxShardSize = "";
 
+  @Option(
+      names = "--into-4bit",
+      description = {
+        "Merge back into a base's 4 bits, which loses a part of what the adapters do; how much is"
+            + " said.",
+        "Without it what a base in 4 bits unpacks to is merged into and saved in 16 or 32 bits."
+      })
+  private boolean packed;
+
   /** Made by picocli. */
   MergeCommand() {}
 
@@ -88,16 +98,41 @@ final class MergeCommand implements Callable<Integer> {
     TensorType chosen = type == null ? null : type(type);
     long shardSize = Sizes.parse("--max-shard-size", maxShardSize);
     NewDirectory.check(target);
+    if (packed && (GgufFile.isNamedSo(base) || BaseFiles.read(base).packed().isEmpty())) {
+      throw new InvalidConfigException(
+          "--into-4bit: " + base + " is not in 4 bits of bitsandbytes; peft quantize makes one so");
+    }
     TensorType stored = chosen == null ? stored(base) : chosen;
     try (PretrainedModel model = PretrainedModel.load(base, BaseFiles.FLOAT32);
         PeftModel adapted = Peft.open(model)) {
       request.apply(adapted);
-      adapted.merge(active, true);
-      SaveOptions options = SaveOptions.builder().type(stored).maxShardSize(shardSize).build();
-      NewDirectory.write(target, directory -> model.save(directory, options));
+      SaveOptions.Builder options = SaveOptions.builder().type(stored).maxShardSize(shardSize);
+      MergeReport lost = null;
+      if (packed) {
+        lost = adapted.mergeAsStored(active);
+        options.asStored();
+      } else {
+        adapted.merge(active, true);
+      }
+      NewDirectory.write(target, directory -> model.save(directory, options.build()));
+      report(active, stored);
+      if (lost != null) {
+        report(lost);
+      }
     }
-    report(active, stored);
     return 0;
+  }
+
+  private void report(MergeReport lost) {
+    spec.commandLine()
+        .getOut()
+        .printf(
+            Locale.ROOT,
+            "back in 4 bits %d weights are off by %.4g, where the adapters change them by %.4g%s%n",
+            lost.weights().size(),
+            lost.error(),
+            lost.effect(),
+            lost.error() < lost.effect() ? "" : ": the adapters are mostly lost");
   }
 
   private void report(AdapterSet active, TensorType stored) {

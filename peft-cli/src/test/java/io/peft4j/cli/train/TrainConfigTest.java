@@ -169,7 +169,8 @@ final class TrainConfigTest {
   void methodsAreListed() {
     String message = problem(LEAST.replace("method: lora", "method: lorra"));
     assertTrue(
-        message.contains("method must be one of full, ia3, lora, vera, was \"lorra\""), message);
+        message.contains("method must be one of full, ia3, lora, qlora, vera, was \"lorra\""),
+        message);
     assertTrue(problem(LEAST.replace("method: lora", "")).contains("method is needed"));
     assertTrue(problem(LEAST.replace("method: lora", "method: [lora, full]")).contains("hybrid"));
   }
