@@ -96,7 +96,9 @@ final class AdapterAttachment {
       AdapterBuilder builder = new AdapterBuilder(backbone.layout(), config, owner);
       method.attach(new AttachContext(backbone, weights, config, owner, tensors), builder);
       beginnings.forEach((key, values) -> values.copyTo(builder.parameters().get(key)));
-      return builder.build();
+      Adapter adapter = builder.build();
+      AdapterConflicts.checkParts(backbone.layout(), adapter);
+      return adapter;
     } catch (RuntimeException e) {
       owner.close();
       throw e;

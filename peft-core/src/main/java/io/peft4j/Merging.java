@@ -1,11 +1,10 @@
 package io.peft4j;
 
 import io.peft4j.nn.Backbone;
+import io.peft4j.nn.Pass.Segment;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.nn.WeightStore;
-import java.util.List;
-import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -17,7 +16,9 @@ final class Merging {
   private final AdapterRegistry adapters;
   private @Nullable Merged merged;
 
-  private record Merged(AdapterSet set, WeightStore.Replacement replacement) {}
+  /** What is merged: the set as asked for, and what of it still acts beside the weights. */
+  private record Merged(
+      AdapterSet set, WeightStore.Replacement replacement, AdapterSet live, MergeReport report) {}
 
   Merging(Backbone backbone, AdapterRegistry adapters) {
     this.backbone = backbone;
@@ -37,6 +38,13 @@ final class Merging {
     }
   }
 
+  /** What of the merged set acts beside the merged weights. */
+  AdapterSet live() {
+    synchronized (adapters) {
+      return merged == null ? AdapterSet.none() : merged.live();
+    }
+  }
+
   boolean includes(String name) {
     return set().names().contains(name);
   }
@@ -47,8 +55,8 @@ final class Merging {
     }
   }
 
-  void merge(AdapterSet set, boolean safe) {
-    merge(set, safe ? Merger.Form.FINITE_VALUES : Merger.Form.VALUES);
+  MergeReport merge(AdapterSet set, boolean safe) {
+    return merge(set, safe ? Merger.Form.FINITE_VALUES : Merger.Form.VALUES);
   }
 
   MergeReport mergeAsStored(AdapterSet set) {
@@ -68,56 +76,62 @@ final class Merging {
     LeasedAdapters held;
     WeightSnapshot weights;
     synchronized (adapters) {
-      if (isMergedOrNothing(set)) {
-        return new MergeReport(List.of());
+      MergeReport before = mergedOrNothing(set);
+      if (before != null) {
+        return before;
       }
       weights = backbone.weights().lease();
       held = adapters.lease(set);
     }
     try (weights;
         held) {
-      Merger.Result result = Merger.merge(backbone.layout(), weights, held.segment(), form);
-      install(set, held, result.weights());
-      return result.report();
+      MergePlan plan = MergePlan.of(backbone.layout(), held.members());
+      Segment folded = Members.segment(0, Long.MAX_VALUE, plan.folded());
+      return install(set, held, plan, Merger.merge(backbone.layout(), weights, folded, form));
     }
   }
 
-  private void install(AdapterSet set, LeasedAdapters held, Map<Integer, Weight> result) {
+  private MergeReport install(
+      AdapterSet set, LeasedAdapters held, MergePlan plan, Merger.Result result) {
     boolean installed = false;
     try {
       synchronized (adapters) {
-        if (isMergedOrNothing(set)) {
-          return;
+        MergeReport before = mergedOrNothing(set);
+        if (before != null) {
+          return before;
         }
         if (!held.all().equals(set.names().stream().map(adapters::get).toList())) {
           throw new AdapterStateException("adapters " + set + " were replaced while being merged");
         }
         synchronized (backbone.weights()) {
           checkAlone();
-          merged = new Merged(set, backbone.weights().replace(result));
+          WeightStore.Replacement replacement = backbone.weights().replace(result.weights());
+          MergeReport report = plan.report(result.report());
+          merged = new Merged(set, replacement, plan.live(), report);
+          installed = true;
+          return report;
         }
-        installed = true;
       }
     } finally {
       if (!installed) {
-        result.values().forEach(Weight::close);
+        result.weights().values().forEach(Weight::close);
       }
     }
   }
 
-  /** Whether there is nothing to do; refuses what cannot be done. */
-  private boolean isMergedOrNothing(AdapterSet set) {
+  /** What there is to say if there is nothing to do; refuses what cannot be done. */
+  private @Nullable MergeReport mergedOrNothing(AdapterSet set) {
     adapters.checkOpen();
     adapters.check(set);
     if (merged == null) {
       checkAlone();
-      return set.isNone();
+      return set.isNone() ? MergeReport.NOTHING : null;
     }
     if (!merged.set().equals(set)) {
       throw new AdapterStateException(
           "adapters " + merged.set() + " are merged already: unmerge before merging " + set);
     }
-    return true;
+    return merged.report();
   }
 
   private void checkAlone() {
@@ -136,13 +150,14 @@ final class Merging {
     }
   }
 
-  /** Merges for good; nothing is changed if that is not possible. */
+  /** Merges all of a set for good; nothing is changed if that is not possible. */
   void keep(AdapterSet set) {
     synchronized (adapters) {
       boolean mergedBefore = merged != null;
       merge(set, false);
       if (merged != null) {
         try {
+          merged.report().requireAll();
           backbone.keep(merged.replacement());
         } catch (RuntimeException e) {
           if (!mergedBefore) {

@@ -1,9 +1,11 @@
 package io.peft4j.cli;
 
 import io.peft4j.AdapterSet;
+import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.MergeReport;
 import io.peft4j.Peft;
+import io.peft4j.PeftException;
 import io.peft4j.PeftModel;
 import io.peft4j.models.PretrainedModel;
 import io.peft4j.models.SaveOptions;
@@ -35,7 +37,8 @@ import picocli.CommandLine.Spec;
       "Merges adapters into the base, W + s*B*A, and saves a Hugging Face directory that every"
           + " command here and transformers load as a base.",
       "",
-      "The directory appears whole or not at all. NaN and infinite weights are refused."
+      "The directory appears whole or not at all. NaN and infinite weights are refused. What no"
+          + " weight can express, as some parts of hybrids, is saved by --live, or nothing is."
     })
 final class MergeCommand implements Callable<Integer> {
   private static final List<TensorType> TYPES =
@@ -58,6 +61,14 @@ final class MergeCommand implements Callable<Integer> {
       paramLabel = "DIR",
       description = "Where to save; must not exist or be empty.")
   private Path target = Path.of("");
+
+  @Option(
+      names = "--live",
+      paramLabel = "DIR",
+      description =
+          "Where to save what cannot be merged, as adapters of the merged model; must not exist or"
+              + " be empty.")
+  private @Nullable Path live;
 
   @Option(
       names = "--dtype",
@@ -102,28 +113,39 @@ final class MergeCommand implements Callable<Integer> {
       throw new InvalidConfigException(
           "--into-4bit: " + base + " is not in 4 bits of bitsandbytes; peft quantize makes one so");
     }
+    Path rest = live;
+    if (rest != null) {
+      NewDirectory.check(rest);
+    }
+    MergeReport report;
     TensorType stored = chosen == null ? stored(base) : chosen;
     try (PretrainedModel model = PretrainedModel.load(base, BaseFiles.FLOAT32);
         PeftModel adapted = Peft.open(model)) {
       request.apply(adapted);
       SaveOptions.Builder options = SaveOptions.builder().type(stored).maxShardSize(shardSize);
-      MergeReport lost = null;
       if (packed) {
-        lost = adapted.mergeAsStored(active);
+        report = adapted.mergeAsStored(active);
         options.asStored();
       } else {
-        adapted.merge(active, true);
+        report = adapted.merge(active, true);
+      }
+      if (rest == null) {
+        requireAll(report);
       }
       NewDirectory.write(target, directory -> model.save(directory, options.build()));
-      report(active, stored);
-      if (lost != null) {
-        report(lost);
+      if (rest != null && !report.live().isEmpty()) {
+        String[] names = report.live().keySet().toArray(String[]::new);
+        NewDirectory.write(rest, directory -> adapted.save(directory, names));
       }
+    }
+    report(active, report, stored);
+    if (packed) {
+      reportLoss(report);
     }
     return 0;
   }
 
-  private void report(MergeReport lost) {
+  private void reportLoss(MergeReport lost) {
     spec.commandLine()
         .getOut()
         .printf(
@@ -135,7 +157,16 @@ final class MergeCommand implements Callable<Integer> {
             lost.error() < lost.effect() ? "" : ": the adapters are mostly lost");
   }
 
-  private void report(AdapterSet active, TensorType stored) {
+  private static void requireAll(MergeReport report) {
+    try {
+      report.requireAll();
+    } catch (AdapterStateException e) {
+      throw new PeftException(
+          e.getMessage() + "; give --live DIR to save that beside the merged model", e);
+    }
+  }
+
+  private void report(AdapterSet active, MergeReport report, TensorType stored) {
     PrintWriter out = spec.commandLine().getOut();
     try (Checkpoint written = Checkpoint.open(target)) {
       long bytes = written.names().stream().mapToLong(name -> written.info(name).bytes()).sum();
@@ -143,7 +174,7 @@ final class MergeCommand implements Callable<Integer> {
       out.printf(
           Locale.ROOT,
           "merged %s into %s: %d tensors, %s in %s, %d file%s in %s%n",
-          described(active),
+          report.live().isEmpty() ? described(active) : String.join(", ", report.folded()),
           base,
           written.names().size(),
           Sizes.format(bytes),
@@ -152,6 +183,7 @@ final class MergeCommand implements Callable<Integer> {
           files == 1 ? "" : "s",
           target);
     }
+    report.live().forEach((name, reason) -> out.printf("live: %s in %s: %s%n", name, live, reason));
   }
 
   private static String described(AdapterSet set) {

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.AdapterSet;
 import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
+import io.peft4j.MergeReport;
 import io.peft4j.PeftException;
 import io.peft4j.PeftModel;
 import io.peft4j.models.Network;
@@ -136,8 +137,9 @@ public final class OnnxExporter {
           "adapters " + model.mergedAdapters() + " are merged: unmerge before exporting");
     }
     String fingerprint = fingerprint(base);
-    model.merge(adapters, true);
+    MergeReport merged = model.merge(adapters, true);
     try {
+      merged.requireAll();
       return export(
           base, adapters.isNone() ? "" : adapters.toString(), fingerprint, adapted, target);
     } finally {
