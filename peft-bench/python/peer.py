@@ -172,6 +172,29 @@ def rows():
             gc.collect()
 
 
+def serve():
+    """A request whose adapter is loaded, and one whose adapter is read from its directory first."""
+    directory = ARGUMENTS.models / "tenants-python"
+    model = get_peft_model(base("llama"), lora_on_all(), adapter_name="loaded").eval()
+    model.save_pretrained(directory)
+    batch = inputs("llama", 1, 16)
+
+    def miss():
+        model.load_adapter(directory / "loaded", "tenant")
+        model.set_adapter("tenant")
+        model(**batch)
+
+    def forget():
+        model.set_adapter("loaded")
+        model.delete_adapter("tenant")
+
+    with torch.inference_mode():
+        seconds = in_turns({"hit": lambda: model(**batch), "miss": (miss, forget)}, 1, 7)
+    add("serve.hit.ms", statistics.median(seconds["hit"]) * 1e3)
+    add("serve.miss.ms", statistics.median(seconds["miss"]) * 1e3)
+    add("serve.miss.ratio", median_ratio(seconds["miss"], seconds["hit"]))
+
+
 def nf4():
     import bitsandbytes.functional as bnb
 
@@ -408,7 +431,7 @@ def main():
 
         print(f"torch {torch.__version__}, transformers {transformers.__version__}, PEFT {peft.__version__}")
     else:
-        {"idle": idle, "merge": merge, "micro": micro, "load": load, "nf4": nf4, "rows": rows}[scenario]()
+        {"idle": idle, "merge": merge, "micro": micro, "load": load, "nf4": nf4, "rows": rows, "serve": serve}[scenario]()
 
 
 if __name__ == "__main__":
