@@ -151,7 +151,7 @@ def rows():
     count = 64
     for name in ("bert", "llama"):
         batch = inputs(name, count, 16)
-        for layers, config in (("qv", lora(name)), ("all", lora_on_all())):
+        for layers, config in (("qv", lora(name)), ("all", lora_on_all(8))):
             model = get_peft_model(base(name), config, adapter_name="row-0").eval()
             names = [f"row-{row}" for row in range(count)]
             for other in names[1:]:
@@ -175,7 +175,7 @@ def rows():
 def serve():
     """A request whose adapter is loaded, and one whose adapter is read from its directory first."""
     directory = ARGUMENTS.models / "tenants-python"
-    model = get_peft_model(base("llama"), lora_on_all(), adapter_name="loaded").eval()
+    model = get_peft_model(base("llama"), lora_on_all(8), adapter_name="loaded").eval()
     model.save_pretrained(directory)
     batch = inputs("llama", 1, 16)
 
@@ -227,7 +227,7 @@ def micro():
             model.set_adapter(name)
             seconds.append(time.perf_counter() - begin)
         add(f"switch.set_active.{loaded}.us", statistics.median(seconds[2:]) * 1e6)
-    for layers, config in (("qv", lora("llama")), ("all", lora_on_all())):
+    for layers, config in (("qv", lora("llama")), ("all", lora_on_all(8))):
         del model
         gc.collect()
         model = get_peft_model(base("llama"), config, adapter_name="first").eval()

@@ -20,7 +20,7 @@ final class MethodsScenario {
     String[] layers = BaseShape.BERT.queryAndValue();
     Map<String, PeftConfig> methods = new LinkedHashMap<>();
     methods.put("lora", LoraConfig.builder().rank(8).alpha(16).targetModules(layers).build());
-    methods.put("ia3", Ia3Config.builder().targetModules(layers).build());
+    methods.put("ia3", Ia3Config.builder().build());
     methods.put("vera", VeraConfig.builder().rank(64).targetModules(layers).build());
     return methods;
   }
