@@ -35,9 +35,19 @@ final class MethodsScenario {
       merged.merge();
       methods().forEach(model::addAdapter);
       measure(
-          figures, "8x128", BaseShape.BERT.inputs(manager, settings.tiny(), 8, 128), 8, model, merged);
+          figures,
+          "8x128",
+          BaseShape.BERT.inputs(manager, settings.tiny(), 8, 128),
+          8,
+          model,
+          merged);
       measure(
-          figures, "1x16", BaseShape.BERT.inputs(manager, settings.tiny(), 1, 16), 80, model, merged);
+          figures,
+          "1x16",
+          BaseShape.BERT.inputs(manager, settings.tiny(), 1, 16),
+          80,
+          model,
+          merged);
     }
   }
 
