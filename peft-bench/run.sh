@@ -139,6 +139,7 @@ for scenario in $expanded; do
         for kind in bf16 fp32; do on_python "$scenario-$kind"; done
         first_tokens "${scenario#generate-}"
         on_java "memory-${scenario#generate-}" ;;
+      methods | joint) on_java "$scenario" ;;
       micro) [ "$round" -gt 1 ] || on_java micro; on_python micro ;;
       *) on_java "$scenario"; on_python "$scenario" ;;
     esac

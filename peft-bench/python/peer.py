@@ -151,7 +151,7 @@ def rows():
     count = 64
     for name in ("bert", "llama"):
         batch = inputs(name, count, 16)
-        for layers, config in (("qv", lora(name)), ("all", lora_on_all())):
+        for layers, config in (("qv", lora(name)), ("all", lora_on_all(8))):
             model = get_peft_model(base(name), config, adapter_name="row-0").eval()
             names = [f"row-{row}" for row in range(count)]
             for other in names[1:]:
@@ -170,6 +170,29 @@ def rows():
             add(f"rows.{name}.{layers}.rate_of_each.ratio", median_ratio(seconds["one"], seconds["each"]))
             del model
             gc.collect()
+
+
+def serve():
+    """A request whose adapter is loaded, and one whose adapter is read from its directory first."""
+    directory = ARGUMENTS.models / "tenants-python"
+    model = get_peft_model(base("llama"), lora_on_all(8), adapter_name="loaded").eval()
+    model.save_pretrained(directory)
+    batch = inputs("llama", 1, 16)
+
+    def miss():
+        model.load_adapter(directory / "loaded", "tenant")
+        model.set_adapter("tenant")
+        model(**batch)
+
+    def forget():
+        model.set_adapter("loaded")
+        model.delete_adapter("tenant")
+
+    with torch.inference_mode():
+        seconds = in_turns({"hit": lambda: model(**batch), "miss": (miss, forget)}, 1, 7)
+    add("serve.hit.ms", statistics.median(seconds["hit"]) * 1e3)
+    add("serve.miss.ms", statistics.median(seconds["miss"]) * 1e3)
+    add("serve.miss.ratio", median_ratio(seconds["miss"], seconds["hit"]))
 
 
 def nf4():
@@ -204,7 +227,7 @@ def micro():
             model.set_adapter(name)
             seconds.append(time.perf_counter() - begin)
         add(f"switch.set_active.{loaded}.us", statistics.median(seconds[2:]) * 1e6)
-    for layers, config in (("qv", lora("llama")), ("all", lora_on_all())):
+    for layers, config in (("qv", lora("llama")), ("all", lora_on_all(8))):
         del model
         gc.collect()
         model = get_peft_model(base("llama"), config, adapter_name="first").eval()
@@ -408,7 +431,7 @@ def main():
 
         print(f"torch {torch.__version__}, transformers {transformers.__version__}, PEFT {peft.__version__}")
     else:
-        {"idle": idle, "merge": merge, "micro": micro, "load": load, "nf4": nf4, "rows": rows}[scenario]()
+        {"idle": idle, "merge": merge, "micro": micro, "load": load, "nf4": nf4, "rows": rows, "serve": serve}[scenario]()
 
 
 if __name__ == "__main__":

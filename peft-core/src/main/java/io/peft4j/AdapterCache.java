@@ -218,12 +218,10 @@ public final class AdapterCache implements AutoCloseable {
   }
 
   /**
-   * The model with chosen adapters, for one request or many. They are loaded, if they have to be,
-   * at the beginning of each request.
+   * The model with chosen adapters; as {@link #with(AdapterSet)}.
    *
    * @param names registered adapters, or the model's own; none for the base alone
-   * @return the view, which holds nothing to close. Its passes throw {@link AdapterStateException}
-   *     if an adapter cannot be loaded
+   * @return the view
    * @throws AdapterStateException if there is no adapter of a name
    */
   public PeftView with(String... names) {
