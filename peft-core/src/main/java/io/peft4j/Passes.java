@@ -72,6 +72,10 @@ final class Passes {
         PassLease lease = lease(inputs.head().getShape().get(0), 1, set, mode, options);
         GradMode on = GradMode.on()) {
       scope.suppressNotUsedWarning();
+      if (lease.pass().weights().isPacked()) {
+        // A recorded product keeps what it has unpacked: all layers together are the dense base.
+        lease.pass().recomputeLayers();
+      }
       NextTokens tokens = objective.nextTokens();
       if (tokens != null) {
         NDArray labels = lease.order(new NDList(tokens.labels())).head();

@@ -127,6 +127,14 @@ public final class Pass implements AutoCloseable {
   }
 
   /**
+   * Lets layers be recomputed even where the options do not ask for it. To be called before the
+   * first of them; {@link #backward} must follow.
+   */
+  public void recomputeLayers() {
+    layers.begin();
+  }
+
+  /**
    * Takes gradients through layers that are to be recomputed; does nothing if none are. To be
    * called when a backward pass over what came after them has ended, with the pass's arrays alive.
    */

@@ -27,7 +27,7 @@ final class Recomputation {
   private static final int SEEDS = 1 << 30;
   private static final long STRIDE = 0x9E3779B97F4A7C15L;
 
-  private final boolean recompute;
+  private boolean recompute;
   private final boolean seeded;
   private final List<Step> steps = new ArrayList<>();
   private @Nullable NDArray entry;
@@ -39,6 +39,11 @@ final class Recomputation {
   Recomputation(boolean recompute, boolean seeded) {
     this.recompute = recompute;
     this.seeded = seeded;
+  }
+
+  /** From here on layers are recomputed. */
+  void begin() {
+    recompute = true;
   }
 
   NDArray layer(NDArray x, UnaryOperator<NDArray> body) {

@@ -33,6 +33,21 @@ public final class WeightSnapshot implements AutoCloseable {
     return weights[index];
   }
 
+  /**
+   * Tells whether any of these weights is packed in few bits, so that a product of many rows makes
+   * it dense first.
+   *
+   * @return true if one is
+   */
+  public boolean isPacked() {
+    for (Weight weight : weights) {
+      if (weight.quantization().isPresent()) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   /** What has been worked out from these weights; goes with the last lease. */
   Derived derived() {
     return derived;

@@ -10,6 +10,7 @@ import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.sun.jna.Function;
 import com.sun.jna.NativeLibrary;
 import com.sun.jna.NativeLong;
@@ -34,6 +35,7 @@ import io.peft4j.train.Losses;
 import io.peft4j.train.Trainable;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -138,6 +140,11 @@ final class DenseMemoryTest {
     }
 
     @Override
+    public Optional<ObjectNode> quantization() {
+      return weight.quantization();
+    }
+
+    @Override
     public long bytes() {
       return weight.bytes();
     }
@@ -185,7 +192,9 @@ final class DenseMemoryTest {
     "true, false, 0",
     // Recorded: what is more than a low-rank product, and dropout.
     "true, true, 0",
-    "true, false, 0.1"
+    "true, false, 0.1",
+    // The same without being asked to.
+    "false, false, 0.1"
   })
   void atMostOneLayerIsDense(boolean recomputed, boolean dora, double dropout) {
     LoraConfig lora =
@@ -200,10 +209,14 @@ final class DenseMemoryTest {
         PeftModel model = Peft.wrap(base, lora)) {
       Trainable trainable = Trainable.of(model, new TrainingOptions(recomputed, 0));
       step(trainable);
-      long before = allocated();
-      peak.most = 0;
-      step(trainable);
-      double layers = (double) (peak.most - before) / LAYER;
+      // What the JVM allocates for itself meanwhile counts too, now and then.
+      double layers = Double.POSITIVE_INFINITY;
+      for (int i = 0; i < 4; i++) {
+        long before = allocated();
+        peak.most = 0;
+        step(trainable);
+        layers = Math.min(layers, (double) (peak.most - before) / LAYER);
+      }
       double most = MOST + (recomputed ? 0 : KEPT) + (dora ? WEIGHT : 0);
       assertTrue(layers < most, layers + " layers were dense at once");
       assertTrue(layers > 0.3, "nothing was seen: " + layers);
