@@ -254,9 +254,7 @@ public final class QuantizedTensor implements AutoCloseable {
    * @throws AdapterStateException if this is closed
    */
   public NDArray unpack(NDManager manager, TensorType form) {
-    if (closed) {
-      throw new AdapterStateException("a quantized tensor was closed and cannot be unpacked");
-    }
+    checkOpen();
     Form bits = form(form);
     if (form == TensorType.BF16) {
       return unpackBfloat16(manager, bits);
@@ -286,6 +284,47 @@ public final class QuantizedTensor implements AutoCloseable {
       }
     }
     return array;
+  }
+
+  /**
+   * Tells whether {@link #product} multiplies by this tensor.
+   *
+   * @return whether this is a matrix of which each row is whole blocks
+   */
+  boolean hasProduct() {
+    return shape.dimension() == 2 && blocks.hasRows(shape.get(1));
+  }
+
+  /**
+   * Multiplies rows by this matrix, x·Wᵀ in float32, without unpacking it as a whole. Nothing is
+   * recorded for a backward pass.
+   *
+   * @param x float32 [..., in], on the host
+   * @return float32 [..., out], of the manager of x
+   * @throws AdapterStateException if this is closed
+   */
+  NDArray product(NDArray x) {
+    checkOpen();
+    long in = shape.get(1);
+    float[] values = x.toFloatArray();
+    float[] products = new float[Math.toIntExact(values.length / in * shape.get(0))];
+    blocks.multiply(form(TensorType.F32), values, (int) in, products);
+    Shape rows = x.getShape().slice(0, x.getShape().dimension() - 1);
+    return TensorArrays.fill(
+        x.getManager(),
+        rows.add(shape.get(0)),
+        DataType.FLOAT32,
+        (destination, first, elements) ->
+            destination
+                .order(ByteOrder.nativeOrder())
+                .asFloatBuffer()
+                .put(products, (int) first, elements));
+  }
+
+  private void checkOpen() {
+    if (closed) {
+      throw new AdapterStateException("a quantized tensor was closed and cannot be unpacked");
+    }
   }
 
   /**

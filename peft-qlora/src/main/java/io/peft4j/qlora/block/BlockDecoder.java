@@ -1,7 +1,8 @@
 package io.peft4j.qlora.block;
 
 /**
- * Unpacks whole blocks from one Java array into another. All implementations give the same bits.
+ * Unpacks whole blocks from one Java array into another, and multiplies what was unpacked. All
+ * implementations unpack the same bits; products differ in the order of their sums.
  */
 interface BlockDecoder {
 
@@ -28,4 +29,15 @@ interface BlockDecoder {
       float[] scales,
       int blockSize,
       int[] to);
+
+  /**
+   * Multiplies a row of unpacked weights by a row of activations.
+   *
+   * @param bits the weights' bits, float32
+   * @param x activations in their own order
+   * @param begin the row's first
+   * @param count values of a row, a multiple of 32
+   * @return the sum of the products
+   */
+  float dot(int[] bits, float[] x, int begin, int count);
 }

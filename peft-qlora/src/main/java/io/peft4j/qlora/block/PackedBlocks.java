@@ -30,6 +30,9 @@ public record PackedBlocks(
   /** The most values that can be held: their bytes must fit a buffer. */
   public static final long MOST = 2L * (Integer.MAX_VALUE - 8);
 
+  /** The longest row that is multiplied as it is unpacked. */
+  private static final int MOST_ROW = 1 << 20;
+
   /** What bitsandbytes puts in the place of scales that are smaller. */
   private static final float LEAST_SCALE = 1e-38f;
 
@@ -208,6 +211,50 @@ public record PackedBlocks(
         to.putShort((int) (at + now - 1) * Short.BYTES, (short) bits[now / valuesOfInt]);
       }
     }
+  }
+
+  /**
+   * Tells whether {@link #multiply} can take rows of a length: each must be whole blocks.
+   *
+   * @param in values of a row
+   * @return whether it can
+   */
+  public boolean hasRows(long in) {
+    return in % blockSize == 0 && in <= MOST_ROW;
+  }
+
+  /**
+   * Multiplies rows of activations by the matrix that these blocks are, as it is unpacked: at most a
+   * row of weights for each thread exists unpacked.
+   *
+   * @param form a form of 32 bits, which weights are rounded to before they are multiplied
+   * @param x [rows, in]
+   * @param in values of a row, for which {@link #hasRows} holds
+   * @param to takes [rows, out]
+   */
+  public void multiply(Form form, float[] x, int in, float[] to) {
+    multiply(Decoders.best(), form, x, in, to);
+  }
+
+  /** With kernels of choice. */
+  void multiply(BlockDecoder decoder, Form form, float[] x, int in, float[] to) {
+    int rows = x.length / in;
+    int outs = Math.toIntExact(count / in);
+    Spans.forEachRow(
+        outs,
+        in,
+        (begin, end) -> {
+          byte[] bytes = new byte[in / 2];
+          float[] blockScales = new float[in / blockSize];
+          int[] bits = new int[in];
+          for (int out = (int) begin; out < end; out++) {
+            int blocks = load((long) out * in, in, bytes, blockScales);
+            decoder.unpack(type, form, bytes, blocks, blockScales, blockSize, bits);
+            for (int row = 0; row < rows; row++) {
+              to[row * outs + out] = decoder.dot(bits, x, row * in, in);
+            }
+          }
+        });
   }
 
   /** Fetches codes and scales of a chunk; what is behind the last value is never looked at. */

@@ -7,6 +7,9 @@ final class Spans {
   /** Values that one task takes: enough that starting it does not count. */
   private static final int SPAN = 16 * PackedBlocks.CHUNK;
 
+  /** Values of a product that one task takes. */
+  private static final int PRODUCT = 1 << 16;
+
   private Spans() {}
 
   /** Does something with each chunk of values. A task makes what it needs once. */
@@ -33,5 +36,19 @@ final class Spans {
               long first = (long) task * SPAN;
               work.run(first, Math.min(first + SPAN, values));
             });
+  }
+
+  /** Does something with each row of a matrix; a task has about {@value #PRODUCT} values. */
+  static void forEachRow(int rows, int length, Work work) {
+    int span = Math.max(1, PRODUCT / length);
+    int tasks = (rows + span - 1) / span;
+    if (tasks <= 1) {
+      work.run(0, rows);
+      return;
+    }
+    IntStream.range(0, tasks)
+        .parallel()
+        .forEach(
+            task -> work.run((long) task * span, Math.min((long) (task + 1) * span, rows)));
   }
 }

@@ -70,9 +70,13 @@ final class VectorDecoder implements BlockDecoder {
       if (form == Form.FLOAT32) {
         low = values(codes, 0, scales[block]).reinterpretAsInts();
         high = WIDE ? low : values(codes, HALF_CODES, scales[block]).reinterpretAsInts();
-      } else if (form == Form.BFLOAT16 && Float.isFinite(scales[block])) {
+      } else if (rounded(form) && Float.isFinite(scales[block])) {
         low = bfloat16(values(codes, 0, scales[block]));
         high = WIDE ? low : bfloat16(values(codes, HALF_CODES, scales[block]));
+        if (!form.half()) {
+          low = low.lanewise(VectorOperators.LSHL, 16);
+          high = high.lanewise(VectorOperators.LSHL, 16);
+        }
       } else {
         PlainDecoder.fill(table, type, form, scales[block]);
         low = IntVector.fromArray(INTS, table, 0);
@@ -84,6 +88,19 @@ final class VectorDecoder implements BlockDecoder {
         wide(packed, block * bytes, (block + 1) * bytes, low, high, to);
       }
     }
+  }
+
+  @Override
+  public float dot(int[] bits, float[] x, int begin, int count) {
+    FloatVector even = FloatVector.zero(FLOATS);
+    FloatVector odd = FloatVector.zero(FLOATS);
+    for (int i = 0; i < count; i += 2 * LANES) {
+      FloatVector first = IntVector.fromArray(INTS, bits, i).reinterpretAsFloats();
+      FloatVector second = IntVector.fromArray(INTS, bits, i + LANES).reinterpretAsFloats();
+      even = FloatVector.fromArray(FLOATS, x, begin + i).fma(first, even);
+      odd = FloatVector.fromArray(FLOATS, x, begin + i + LANES).fma(second, odd);
+    }
+    return even.add(odd).reduceLanes(VectorOperators.ADD);
   }
 
   private static void wide(
@@ -121,6 +138,10 @@ final class VectorDecoder implements BlockDecoder {
     return within
         .selectFrom(low)
         .blend(within.selectFrom(high), index.compare(VectorOperators.GT, HALF_CODES - 1));
+  }
+
+  private static boolean rounded(Form form) {
+    return form == Form.BFLOAT16 || form == Form.FLOAT32_OF_BFLOAT16;
   }
 
   /** Rounds to the nearest, ties to even, as {@link io.peft4j.state.HalfPrecision} does. */
