@@ -4,7 +4,6 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDArrays;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.index.NDIndex;
-import io.peft4j.AdapterStateException;
 import io.peft4j.nn.Pass.Segment;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -63,25 +62,18 @@ public final class Join {
     return NDArrays.concat(parts);
   }
 
-  /** One adapter of a segment may act here: how two would compose is not decided yet. */
+  /** Adapters act one after the other; the last one ends the join. */
   private NDArray forward(Pass pass, Segment segment, NDArray h, NDArray x) {
-    NDArray joined = null;
+    JoinAdapter last = null;
+    JoinCall call = new JoinCall(h, x, sum -> normalise(pass, sum), 1, pass.dropout());
     for (int i = 0; i < segment.adapters().size(); i++) {
       JoinAdapter adapter = segment.adapters().get(i).join(path);
-      if (adapter == null) {
-        continue;
+      if (adapter != null) {
+        call = call.with(adapter.act(call.with(segment.strengths()[i])));
+        last = adapter;
       }
-      if (joined != null) {
-        throw new AdapterStateException(
-            "two active adapters act on the join "
-                + path
-                + "; one of them can be active at a time");
-      }
-      float strength = segment.strengths()[i];
-      joined =
-          adapter.join(new JoinCall(h, x, sum -> normalise(pass, sum), strength, pass.dropout()));
     }
-    return joined == null ? normalise(pass, h.add(x)) : joined;
+    return last == null ? normalise(pass, h.add(x)) : last.finish(call);
   }
 
   /**

@@ -6,7 +6,8 @@ import java.util.function.UnaryOperator;
 /**
  * One join of one pass, for the rows of one segment.
  *
- * @param output the sub-layer's output h, float32 [batch, ..., hidden]
+ * @param output the sub-layer's output h, or what the adapters before made of it, float32 [batch,
+ *     ..., hidden]
  * @param residual the residual x, of the same shape
  * @param norm the model's own norm there; gives its argument back where the model has none
  * @param strength by how much the adapter's own term is multiplied
@@ -17,4 +18,13 @@ public record JoinCall(
     NDArray residual,
     UnaryOperator<NDArray> norm,
     float strength,
-    boolean dropout) {}
+    boolean dropout) {
+
+  JoinCall with(NDArray replaced) {
+    return new JoinCall(replaced, residual, norm, strength, dropout);
+  }
+
+  JoinCall with(float factor) {
+    return new JoinCall(output, residual, norm, factor, dropout);
+  }
+}

@@ -27,6 +27,7 @@ public final class ModelLayout {
   private final Set<String> modules;
   private final @Nullable String outputLayer;
   private final Set<String> heads;
+  private final List<JoinSpec> joins;
 
   private ModelLayout(Builder builder) {
     modelType = builder.modelType;
@@ -35,6 +36,7 @@ public final class ModelLayout {
     tied = Collections.unmodifiableMap(new LinkedHashMap<>(builder.tied));
     outputLayer = builder.outputLayer;
     heads = Collections.unmodifiableSet(new LinkedHashSet<>(builder.heads));
+    joins = List.copyOf(builder.joins);
     byPath = new LinkedHashMap<>();
     for (LayerSpec layer : layers) {
       byPath.put(layer.path(), layer);
@@ -168,6 +170,15 @@ public final class ModelLayout {
   }
 
   /**
+   * The places where sub-layers meet the residual, where bottleneck adapters act.
+   *
+   * @return the joins, in the order in which the model computes them; none for stock networks
+   */
+  public List<JoinSpec> joins() {
+    return joins;
+  }
+
+  /**
    * Counts all values of all parameters, tied ones once.
    *
    * @return the number of values
@@ -183,6 +194,7 @@ public final class ModelLayout {
     private final Map<String, Shape> parameters = new LinkedHashMap<>();
     private final Map<String, String> tied = new LinkedHashMap<>();
     private final Set<String> heads = new LinkedHashSet<>();
+    private final List<JoinSpec> joins = new ArrayList<>();
     private @Nullable String outputLayer;
 
     private Builder(String modelType) {
@@ -287,6 +299,22 @@ public final class ModelLayout {
      */
     public Builder outputLayer(String path) {
       outputLayer = path;
+      return this;
+    }
+
+    /**
+     * Adds the place where a sub-layer meets the residual. Each kind is added once a layer, in the
+     * order of the layers.
+     *
+     * @param path the path of the model's {@code Join}
+     * @param hidden size of the values that meet
+     * @param kind which sub-layer ends there
+     * @param normalised whether the model normalises the sum
+     * @return this
+     */
+    public Builder join(String path, long hidden, JoinKind kind, boolean normalised) {
+      long before = joins.stream().filter(join -> join.kind() == kind).count();
+      joins.add(new JoinSpec(path, hidden, kind, normalised, (int) before));
       return this;
     }
 

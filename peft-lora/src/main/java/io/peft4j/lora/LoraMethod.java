@@ -5,6 +5,8 @@ import io.peft4j.PeftConfig;
 import io.peft4j.spi.AdapterBuilder;
 import io.peft4j.spi.AttachContext;
 import io.peft4j.spi.PeftMethod;
+import io.peft4j.state.SavedAdapter;
+import java.nio.file.Path;
 import java.util.Set;
 
 /** LoRA as a method: attaches {@link LoraConfig}s. Found by {@link java.util.ServiceLoader}. */
@@ -38,6 +40,18 @@ public final class LoraMethod implements PeftMethod {
   @Override
   public PeftConfig readSettings(ObjectNode settings) {
     return readConfig(LoraSettings.config(settings));
+  }
+
+  @Override
+  public boolean recognises(Path directory) {
+    return PeftMethod.super.recognises(directory) || AdapterHubLora.recognises(directory);
+  }
+
+  @Override
+  public SavedAdapter read(Path directory) {
+    return AdapterHubLora.recognises(directory)
+        ? AdapterHubLora.read(directory)
+        : PeftMethod.super.read(directory);
   }
 
   @Override

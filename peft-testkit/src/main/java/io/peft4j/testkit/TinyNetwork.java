@@ -18,6 +18,7 @@ import io.peft4j.nn.Pass;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.nn.WeightStore;
+import io.peft4j.target.JoinKind;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Ops;
@@ -104,6 +105,7 @@ public final class TinyNetwork extends AbstractBlock implements Backbone, AutoCl
       layout.linear("layers." + i + ".up", HIDDEN, INNER, true);
       layout.linear("layers." + i + ".down", INNER, HIDDEN, false);
       layout.norm("layers." + i + ".norm", HIDDEN, true);
+      layout.join("layers." + i, HIDDEN, JoinKind.FEED_FORWARD, true);
     }
     layout.linear("classifier", HIDDEN, CLASSES, true);
     return layout.build();

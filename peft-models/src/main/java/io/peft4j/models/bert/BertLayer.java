@@ -7,6 +7,7 @@ import io.peft4j.nn.Join;
 import io.peft4j.nn.LayerNorm;
 import io.peft4j.nn.Linear;
 import io.peft4j.nn.Pass;
+import io.peft4j.target.JoinKind;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Activation;
 import io.peft4j.torch.Attention;
@@ -54,9 +55,11 @@ final class BertLayer {
     layout.linear(path + ".attention.self.value", hidden, hidden, true);
     layout.linear(path + ".attention.output.dense", hidden, hidden, true);
     layout.norm(path + ".attention.output.LayerNorm", hidden, true);
+    layout.join(path + ".attention.output", hidden, JoinKind.ATTENTION, true);
     layout.linear(path + ".intermediate.dense", hidden, config.intermediate(), true);
     layout.linear(path + ".output.dense", config.intermediate(), hidden, true);
     layout.norm(path + ".output.LayerNorm", hidden, true);
+    layout.join(path + ".output", hidden, JoinKind.FEED_FORWARD, true);
   }
 
   NDArray forward(Pass pass, NDArray x, @Nullable NDArray padding) {

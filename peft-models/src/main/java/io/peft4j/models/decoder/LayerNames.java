@@ -1,5 +1,6 @@
 package io.peft4j.models.decoder;
 
+import io.peft4j.target.JoinKind;
 import io.peft4j.target.ModelLayout;
 import java.util.Arrays;
 import java.util.List;
@@ -106,6 +107,8 @@ record LayerNames(String path, LayerConfig config) {
     if (options.outerNorms()) {
       layout.norm(outputNorm(), hidden, false);
     }
+    layout.join(path + ".self_attn", hidden, JoinKind.ATTENTION, false);
+    layout.join(path + ".mlp", hidden, JoinKind.FEED_FORWARD, false);
   }
 
   private void describeOutput(ModelLayout.Builder layout) {

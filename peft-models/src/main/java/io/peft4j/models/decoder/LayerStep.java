@@ -340,7 +340,8 @@ final class LayerStep {
     Prepared prepared = prepared(pass);
     Unpacked weights = new Unpacked(prepared);
     try (NDScope scope = new NDScope();
-        Kept all = kept == null ? run(prepared, weights, x, rotations, context, null, null) : kept) {
+        Kept all =
+            kept == null ? run(prepared, weights, x, rotations, context, null, null) : kept) {
       scope.suppressNotUsedWarning();
       NDList results = afterGradients(prepared, weights, all, above);
       above.close();

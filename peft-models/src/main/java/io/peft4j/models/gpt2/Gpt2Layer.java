@@ -10,6 +10,7 @@ import io.peft4j.nn.Join;
 import io.peft4j.nn.LayerNorm;
 import io.peft4j.nn.LinearTransposed;
 import io.peft4j.nn.Pass;
+import io.peft4j.target.JoinKind;
 import io.peft4j.target.LayerKind;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.Attention;
@@ -53,6 +54,8 @@ final class Gpt2Layer {
     layout.norm(path + ".ln_2", hidden, true);
     transposed(layout, path + ".mlp.c_fc", hidden, config.intermediate());
     transposed(layout, path + ".mlp.c_proj", config.intermediate(), hidden);
+    layout.join(path + ".attn", hidden, JoinKind.ATTENTION, false);
+    layout.join(path + ".mlp", hidden, JoinKind.FEED_FORWARD, false);
   }
 
   private static void transposed(ModelLayout.Builder layout, String path, long in, long out) {
