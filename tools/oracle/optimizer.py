@@ -4,12 +4,14 @@ import inspect
 import json
 from pathlib import Path
 
+import bitsandbytes
 import torch
 import transformers
 from torch.nn.functional import cross_entropy
 from transformers.loss.loss_utils import ForCausalLMLoss, ForQuestionAnsweringLoss
 
 from common import fresh, generator, setup
+from quantization import drawn
 
 
 def write(name, value):
@@ -51,6 +53,22 @@ def adamw():
     write("adamw", {
         "lr": lr, **options, "groups": groups, "shapes": shapes, "start": {k: values(v) for k, v in start.items()},
         "gradients": gradients, "values": trace, "state": state})
+
+
+def eight_bit():
+    """AdamW with bitsandbytes' 8-bit state: one parameter that is not whole blocks; drawn values, every 16th kept."""
+    count, steps, lr, decay = 4200, 12, 0.01, 0.1
+    param = torch.nn.Parameter(drawn("adamw8bit start", count))
+    optimizer = bitsandbytes.optim.AdamW8bit([param], lr=lr, weight_decay=decay)
+    for step in range(steps):
+        param.grad = drawn(f"adamw8bit {step}", count) * 4.0 ** (step % 5 - 3)
+        optimizer.step()
+    state = optimizer.state[param]
+    write("adamw_8bit", {
+        "count": count, "steps": steps, "lr": lr, "weight_decay": decay, "stride": 16, "values": values(param[::16]),
+        "exp_avg": values(state["state1"][::16]), "exp_avg_absmax": values(state["absmax1"]),
+        "exp_avg_sq": values(state["state2"][::16]), "exp_avg_sq_absmax": values(state["absmax2"]),
+        "unsigned_map": values(state["qmap2"])})
 
 
 def clipping():
@@ -169,6 +187,7 @@ def run():
 def main():
     fresh("optimizer")
     adamw()
+    eight_bit()
     clipping()
     schedules()
     losses()

@@ -10,7 +10,7 @@ import ai.djl.ndarray.types.Shape;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.MalformedFileException;
-import io.peft4j.qlora.block.DynamicMap;
+import io.peft4j.state.DynamicMap;
 import io.peft4j.qlora.block.NestedScales;
 import io.peft4j.qlora.block.PackedBlocks;
 import io.peft4j.qlora.block.PlainScales;
@@ -295,8 +295,8 @@ final class BitsAndBytesReader {
               + ", nested_dtype \"float32\" and a number as nested_offset; its state is "
               + shown(json));
     }
-    float[] map = floats(NESTED_MAP, DynamicMap.values().length);
-    float[] usual = DynamicMap.values();
+    float[] map = floats(NESTED_MAP, DynamicMap.SIGNED.values().length);
+    float[] usual = DynamicMap.SIGNED.values();
     return new NestedScales(
         piece(ABSMAX, TensorType.U8, blocks),
         floats(NESTED_ABSMAX, PackedBlocks.blocks(blocks, NestedScales.BLOCK)),

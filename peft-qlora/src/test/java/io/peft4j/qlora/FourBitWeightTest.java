@@ -8,6 +8,8 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
 import ai.djl.ndarray.types.Shape;
+import ai.djl.pytorch.engine.PtNDArray;
+import ai.djl.pytorch.jni.JniUtils;
 import io.peft4j.qlora.block.QuantType;
 import io.peft4j.state.TensorType;
 import io.peft4j.torch.GradMode;
@@ -31,7 +33,9 @@ final class FourBitWeightTest {
         NDArray expected = Ops.linear(x, weight.dense(), bias);
         NDArray product = weight.linear(x, bias);
         assertEquals(expected.getShape(), product.getShape());
-        assertArrayEquals(expected.toFloatArray(), product.toFloatArray(), 1e-5f);
+        NDArray size = Ops.linear(x.abs(), weight.dense().abs(), null);
+        NDArray error = product.sub(expected).abs().div(size);
+        assertTrue(error.max().getFloat() < 1e-5f, shape.toString());
       }
     }
   }
@@ -43,7 +47,12 @@ final class FourBitWeightTest {
         FourBitWeight weight = weight(manager, QuantType.FP4, new Shape(8, 64))) {
       NDArray x = manager.randomNormal(new Shape(1, 64));
       x.setRequiresGradient(true);
-      assertTrue(weight.linear(x, null).hasGradient());
+      NDArray y = weight.linear(x, null);
+      JniUtils.backward((PtNDArray) y, (PtNDArray) y.onesLike(), false, false);
+      assertArrayEquals(
+          weight.dense().sum(new int[] {0}).toFloatArray(),
+          x.getGradient().toFloatArray(),
+          1e-5f);
     }
   }
 
@@ -64,12 +73,12 @@ final class FourBitWeightTest {
     }
   }
 
-  /** The figures that the QLoRA paper's community states for blocks of 64. */
+  /** bitsandbytes has 0.0729 and 0.00847, to as many digits, over many values. */
   @Test
   void errorsOnNormalValuesAreWithinTheKnownBounds() {
     double[] nested = errors(QuantType.NF4, true);
-    assertTrue(nested[0] <= 0.0729, "mean absolute error " + nested[0]);
-    assertTrue(nested[1] <= 0.00847, "mean squared error " + nested[1]);
+    assertTrue(nested[0] < 0.07295, "mean absolute error " + nested[0]);
+    assertTrue(nested[1] < 0.008475, "mean squared error " + nested[1]);
     assertTrue(errors(QuantType.NF4, false)[1] < errors(QuantType.FP4, false)[1]);
   }
 

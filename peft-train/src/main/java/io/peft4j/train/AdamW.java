@@ -1,5 +1,6 @@
 package io.peft4j.train;
 
+import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
@@ -14,7 +15,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Adam with decoupled weight decay: {@code torch.optim.AdamW} with its defaults, operation by
@@ -31,18 +31,18 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>State keys are {@code exp_avg.}, {@code exp_avg_sq.} and {@code step.} (torch's names), then
  * adapter name and state key of the parameter, joined by a dot. The moments are float32 and shaped
- * as the parameter, the step is a float32 scalar.
+ * as the parameter, the step is a float32 scalar. Moments of 8 bits are uint8 of that shape, with
+ * float32 {@code exp_avg_absmax.} and {@code exp_avg_sq_absmax.} for their blocks.
  *
  * <p>For the use of one thread. The caller closes it, which frees the state.
  */
 public final class AdamW implements Optimizer {
-  private static final String FIRST = "exp_avg.";
-  private static final String SECOND = "exp_avg_sq.";
   private static final String STEP = "step.";
 
   private final OptimizerSettings settings;
   private final List<Group> groups = new ArrayList<>();
   private final Map<String, Slot> slots = new LinkedHashMap<>();
+  private final MomentMemory memory;
   private final NDManager manager;
 
   private record Group(double learningRateFactor, double weightDecay, List<Slot> slots) {}
@@ -54,52 +54,17 @@ public final class AdamW implements Optimizer {
     /** The parameter's memory without its name and without autograd. */
     final NDArray value;
 
-    private @Nullable NDArray first;
-    private @Nullable NDArray second;
+    final MomentState moments;
+
     long step;
 
     /** The gradient's version when it was last zeroed. */
     long zeroed = -1;
 
-    Slot(NDArray parameter, NDArray value) {
+    Slot(NDArray parameter, NDArray value, MomentState moments) {
       this.parameter = parameter;
       this.value = value;
-    }
-
-    NDArray first() {
-      NDArray moment = first;
-      if (moment == null) {
-        moment = zeros();
-        first = moment;
-      }
-      return moment;
-    }
-
-    NDArray second() {
-      NDArray moment = second;
-      if (moment == null) {
-        moment = zeros();
-        second = moment;
-      }
-      return moment;
-    }
-
-    private NDArray zeros() {
-      return keep(value.zerosLike(), value.getManager());
-    }
-
-    void set(NDArray newFirst, NDArray newSecond, long newStep) {
-      close(first);
-      close(second);
-      first = newFirst;
-      second = newSecond;
-      step = newStep;
-    }
-
-    private static void close(@Nullable NDArray array) {
-      if (array != null) {
-        array.close();
-      }
+      this.moments = moments;
     }
   }
 
@@ -115,23 +80,51 @@ public final class AdamW implements Optimizer {
    *     gradients or is given twice
    */
   public AdamW(List<ParameterGroup> groups, OptimizerSettings settings) {
+    this(groups, settings, OptimizerStorage.plain());
+  }
+
+  /**
+   * Makes an optimizer that holds its state in another way. Gradients that the parameters hold are
+   * forgotten.
+   *
+   * @param groups the parameters; each in one group only
+   * @param settings betas and epsilon; the rest is the groups' and the trainer's
+   * @param storage bits and place of the moments
+   * @throws InvalidConfigException if there are no parameters, or one is not float32, records no
+   *     gradients or is given twice, or the parameters are not on the host and the storage is not
+   *     plain
+   * @throws io.peft4j.PeftException if there is no room for the file of a paged state
+   */
+  public AdamW(
+      List<ParameterGroup> groups, OptimizerSettings settings, OptimizerStorage storage) {
     this.settings = settings;
     List<TrainableParameter> all =
         groups.stream().flatMap(group -> group.parameters().stream()).toList();
     check(all);
-    this.manager = NDManager.newBaseManager(all.get(0).array().getDevice(), "PyTorch");
+    Device device = all.get(0).array().getDevice();
+    if (!storage.equals(OptimizerStorage.plain()) && !device.equals(Device.cpu())) {
+      throw new InvalidConfigException(
+          "an optimizer's state is paged or of 8 bits on the host only; parameters are on " + device);
+    }
+    this.memory = new MomentMemory(storage);
+    this.manager = NDManager.newBaseManager(device, "PyTorch");
     try (NDScope scope = new NDScope()) {
       scope.suppressNotUsedWarning();
       for (ParameterGroup group : groups) {
         List<Slot> members = new ArrayList<>();
         for (TrainableParameter parameter : group.parameters()) {
           NDArray value = keep(parameter.array().stopGradient(), manager);
-          Slot slot = new Slot(parameter.array(), value);
+          Slot slot =
+              new Slot(
+                  parameter.array(), value, MomentState.of(storage, memory, manager, value));
           members.add(slot);
           slots.put(Parameters.key(parameter), slot);
         }
         this.groups.add(new Group(group.learningRateFactor(), group.weightDecay(), members));
       }
+    } catch (RuntimeException | Error e) {
+      close();
+      throw e;
     }
     zeroGradients();
   }
@@ -175,19 +168,29 @@ public final class AdamW implements Optimizer {
 
   private void update(
       Group group, double learningRate, long step, List<Present> members, NDManager scratch) {
-    ForEach.adamW(
+    ForEach.AdamWStep update =
         new ForEach.AdamWStep(
             learningRate * group.learningRateFactor,
             settings.beta1(),
             settings.beta2(),
             settings.epsilon(),
             group.weightDecay,
-            step),
-        members.stream().map(member -> member.slot.value).toList(),
-        members.stream().map(Present::gradient).toList(),
-        members.stream().map(member -> member.slot.first()).toList(),
-        members.stream().map(member -> member.slot.second()).toList(),
-        scratch);
+            step);
+    List<Present> wide = new ArrayList<>();
+    for (Present member : members) {
+      if (!member.slot.moments.update(update, member.slot.value, member.gradient)) {
+        wide.add(member);
+      }
+    }
+    if (!wide.isEmpty()) {
+      ForEach.adamW(
+          update,
+          wide.stream().map(member -> member.slot.value).toList(),
+          wide.stream().map(Present::gradient).toList(),
+          wide.stream().map(member -> member.slot.moments.first()).toList(),
+          wide.stream().map(member -> member.slot.moments.second()).toList(),
+          scratch);
+    }
     members.forEach(member -> member.slot.step = step);
   }
 
@@ -242,8 +245,9 @@ public final class AdamW implements Optimizer {
       slots.forEach(
           (key, slot) -> {
             if (slot.step > 0) {
-              state.put(FIRST + key, keep(slot.first().duplicate(), owner));
-              state.put(SECOND + key, keep(slot.second().duplicate(), owner));
+              slot.moments
+                  .arrays()
+                  .forEach((name, array) -> state.put(name + key, keep(array.duplicate(), owner)));
               state.put(STEP + key, keep(manager.create((float) slot.step), owner));
             }
           });
@@ -254,73 +258,39 @@ public final class AdamW implements Optimizer {
   @Override
   public void loadState(Map<String, NDArray> state) {
     Map<Slot, String> loaded = new LinkedHashMap<>();
+    int needed = 0;
     for (String name : state.keySet()) {
       Slot slot = name.startsWith(STEP) ? slots.get(name.substring(STEP.length())) : null;
       if (slot != null) {
         loaded.put(slot, name.substring(STEP.length()));
-      } else if (!name.startsWith(FIRST) && !name.startsWith(SECOND)) {
+        needed += slot.moments.arrays().size() + 1;
+      } else if (!name.startsWith(MomentState.PREFIX)) {
         throw new AdapterStateException("optimizer state '" + name + "' is of no parameter here");
       }
     }
-    if (state.size() != 3 * loaded.size()) {
+    if (state.size() != needed) {
       throw new AdapterStateException(
           "optimizer state has "
               + state.size()
               + " entries for "
               + loaded.size()
-              + " parameters of this model, 3 for each are needed");
+              + " parameters of this model, "
+              + needed
+              + " are needed: 3 for each, 5 where moments have 8 bits");
     }
-    loaded.forEach(
-        (slot, key) -> {
-          checkMoment(state, FIRST + key, slot);
-          checkMoment(state, SECOND + key, slot);
-        });
+    loaded.forEach((slot, key) -> slot.moments.check(state, key));
     try (GradMode off = GradMode.off();
         NDScope scope = new NDScope()) {
       scope.suppressNotUsedWarning();
-      loaded.forEach(
-          (slot, key) ->
-              slot.set(
-                  copy(state, FIRST + key),
-                  copy(state, SECOND + key),
-                  (long) entry(state, STEP + key).getFloat()));
       for (Slot slot : slots.values()) {
-        if (!loaded.containsKey(slot)) {
-          slot.set(slot.zeros(), slot.zeros(), 0);
-        }
+        String key = loaded.get(slot);
+        slot.moments.load(state, key);
+        slot.step = key == null ? 0 : (long) MomentState.entry(state, STEP + key).getFloat();
       }
     }
   }
 
-  private static void checkMoment(Map<String, NDArray> state, String name, Slot slot) {
-    NDArray moment = entry(state, name);
-    if (!moment.getShape().equals(slot.value.getShape())
-        || moment.getDataType() != DataType.FLOAT32) {
-      throw new AdapterStateException(
-          "optimizer state '"
-              + name
-              + "' must be float32 "
-              + slot.value.getShape()
-              + ", was "
-              + moment.getDataType()
-              + " "
-              + moment.getShape());
-    }
-  }
-
-  private static NDArray entry(Map<String, NDArray> state, String name) {
-    NDArray array = state.get(name);
-    if (array == null) {
-      throw new AdapterStateException("optimizer state lacks '" + name + "'");
-    }
-    return array;
-  }
-
-  private NDArray copy(Map<String, NDArray> state, String name) {
-    return keep(entry(state, name).toDevice(manager.getDevice(), true), manager);
-  }
-
-  private static NDArray keep(NDArray array, NDManager owner) {
+  static NDArray keep(NDArray array, NDManager owner) {
     array.attach(owner);
     NDScope.unregister(array);
     return array;
@@ -329,5 +299,6 @@ public final class AdamW implements Optimizer {
   @Override
   public void close() {
     manager.close();
+    memory.close();
   }
 }

@@ -21,6 +21,10 @@ final class Fingerprint {
     all.put("total steps", String.valueOf(trainer.totalSteps));
     all.put("batches", trainer.batches.description());
     all.put("optimizer", trainer.settings.toString());
+    // Where moments lie changes nothing, how many bits they have does.
+    if (trainer.storage.eightBit()) {
+      all.put("moments", "8 bits");
+    }
     all.put("dropout", String.valueOf(trainer.mode.dropout()));
     StringBuilder factors = new StringBuilder();
     for (int i = 0; i <= PROBES; i++) {

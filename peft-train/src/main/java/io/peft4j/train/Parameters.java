@@ -88,6 +88,11 @@ final class Parameters {
             + (rest.size() > 3 ? " and " + (rest.size() - 3) + " more" : "");
   }
 
+  /** Writes one array's values into another's memory; neither has a name. */
+  static void copy(NDArray to, NDArray from) {
+    COPY.call(to, from);
+  }
+
   private static void copy(SafeTensors saved, String key, NDArray array) {
     try (NDScope scope = new NDScope();
         NDManager own = NDManager.newBaseManager(array.getDevice(), "PyTorch")) {

@@ -39,6 +39,7 @@ public final class Trainer {
   final Loss loss;
   final BatchSource batches;
   final OptimizerSettings settings;
+  final OptimizerStorage storage;
   final LearningRateSchedule schedule;
   private final Function<List<TrainableParameter>, List<ParameterGroup>> groups;
   private final Function<List<ParameterGroup>, Optimizer> optimizer;
@@ -65,7 +66,9 @@ public final class Trainer {
             ? all -> List.of(new ParameterGroup(all, 1, settings.weightDecay()))
             : chosenGroups;
     Function<List<ParameterGroup>, Optimizer> chosenOptimizer = builder.optimizer;
-    optimizer = chosenOptimizer == null ? all -> new AdamW(all, settings) : chosenOptimizer;
+    storage = builder.storage;
+    optimizer =
+        chosenOptimizer == null ? all -> new AdamW(all, settings, storage) : chosenOptimizer;
     mode = builder.dropout ? ForwardMode.TRAINING : ForwardMode.TRAINING_WITHOUT_DROPOUT;
     accumulation = atLeastOne("gradient accumulation", builder.accumulation);
     seed = builder.seed;

@@ -19,6 +19,7 @@ public final class TrainerBuilder {
   @Nullable Loss loss;
   @Nullable BatchSource batches;
   OptimizerSettings.Builder settings = OptimizerSettings.builder();
+  OptimizerStorage storage = OptimizerStorage.plain();
   LearningRateSchedule schedule = LearningRateSchedule.constant();
   @Nullable Function<List<TrainableParameter>, List<ParameterGroup>> groups;
   @Nullable Function<List<ParameterGroup>, Optimizer> optimizer;
@@ -136,6 +137,17 @@ public final class TrainerBuilder {
    */
   public TrainerBuilder betas(double first, double second) {
     settings.betas(first, second);
+    return this;
+  }
+
+  /**
+   * Sets how {@link AdamW} holds its moments; 32 bits in memory if not set.
+   *
+   * @param value bits and place
+   * @return this
+   */
+  public TrainerBuilder optimizerStorage(OptimizerStorage value) {
+    storage = value;
     return this;
   }
 

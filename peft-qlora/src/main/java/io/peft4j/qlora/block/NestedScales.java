@@ -1,5 +1,6 @@
 package io.peft4j.qlora.block;
 
+import io.peft4j.state.DynamicMap;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
@@ -9,7 +10,7 @@ import java.nio.ByteOrder;
  *
  * @param codes a byte for each scale
  * @param largest the largest magnitude of each block, after the offset was taken off
- * @param map 256 values between -1 and 1, usually {@link DynamicMap#values}
+ * @param map 256 values between -1 and 1, usually {@link DynamicMap#SIGNED}
  * @param offset the mean of all scales
  */
 public record NestedScales(ByteBuffer codes, float[] largest, float[] map, float offset)
@@ -38,10 +39,10 @@ public record NestedScales(ByteBuffer codes, float[] largest, float[] map, float
       float inverse = 1 / most;
       for (int i = begin; i < end; i++) {
         float value = Math.max(-1, Math.min(1, (scales[i] - offset) * inverse));
-        codes.put(i, most == 0 ? 0 : DynamicMap.code(value));
+        codes.put(i, most == 0 ? 0 : DynamicMap.SIGNED.code(value));
       }
     }
-    return new NestedScales(codes, largest, DynamicMap.values(), offset);
+    return new NestedScales(codes, largest, DynamicMap.SIGNED.values(), offset);
   }
 
   @Override

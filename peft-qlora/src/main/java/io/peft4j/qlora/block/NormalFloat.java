@@ -1,5 +1,6 @@
 package io.peft4j.qlora.block;
 
+import io.peft4j.state.Spaced;
 import java.util.Arrays;
 import org.apache.commons.math3.distribution.NormalDistribution;
 

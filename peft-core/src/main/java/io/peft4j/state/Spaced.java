@@ -1,7 +1,7 @@
-package io.peft4j.qlora.block;
+package io.peft4j.state;
 
 /** Evenly spaced float32 numbers as the engine computes them. */
-final class Spaced {
+public final class Spaced {
   private Spaced() {}
 
   /**
@@ -11,8 +11,9 @@ final class Spaced {
    * @param last the last
    * @param count how many there are, ends included
    * @param index which one
+   * @return the number
    */
-  static float at(float first, float last, int count, int index) {
+  public static float at(float first, float last, int count, int index) {
     float step = (last - first) / (count - 1);
     return index < count / 2
         ? Math.fma(step, index, first)
