@@ -84,7 +84,9 @@ final class AdapterAttachment {
       scope.suppressNotUsedWarning();
       AdapterBuilder builder = new AdapterBuilder(backbone.layout(), config, owner);
       method.attach(new AttachContext(backbone, weights, config, owner, tensors), builder);
-      return builder.build();
+      Adapter adapter = builder.build();
+      AdapterConflicts.checkParts(backbone.layout(), adapter);
+      return adapter;
     } catch (RuntimeException e) {
       owner.close();
       throw e;

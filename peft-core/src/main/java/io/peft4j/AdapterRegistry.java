@@ -1,8 +1,10 @@
 package io.peft4j;
 
+import ai.djl.ndarray.NDArray;
+import io.peft4j.Members.Member;
 import io.peft4j.spi.Adapter;
 import io.peft4j.target.ModelLayout;
-import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -31,6 +33,18 @@ final class AdapterRegistry implements AdapterSource {
           "there is no adapter '" + name + "'; the model has " + adapters.keySet());
     }
     return adapter;
+  }
+
+  /** An adapter, or one part of one. */
+  synchronized Adapter one(String name) {
+    if (AdapterName.parse(name).parts().isEmpty()) {
+      return get(name);
+    }
+    List<Member> members = Members.of(name, 1, this::get);
+    if (members.size() > 1) {
+      throw new AdapterStateException("'" + name + "' is more than one part: name one");
+    }
+    return members.get(0).adapter();
   }
 
   synchronized @Nullable Adapter find(String name) {
@@ -63,14 +77,19 @@ final class AdapterRegistry implements AdapterSource {
     if (before != null) {
       before.release();
     }
-    adapter.train(trained.contains(name));
+    train(trained);
   }
 
   synchronized void remove(String name) {
     get(name).release();
     adapters.remove(name);
     active = without(active, name);
-    trained = trained.stream().filter(other -> !other.equals(name)).toList();
+    trained = trained.stream().filter(other -> !isOf(name, other)).toList();
+  }
+
+  /** Whether a name is that of an adapter, or of parts of it. */
+  private static boolean isOf(String adapter, String name) {
+    return AdapterName.parse(name).adapter().equals(adapter);
   }
 
   private static AdapterSet without(AdapterSet set, String name) {
@@ -80,7 +99,7 @@ final class AdapterRegistry implements AdapterSource {
     AdapterSet rest = AdapterSet.none();
     if (set.rows().isEmpty()) {
       for (Map.Entry<String, Float> entry : set.strengths().entrySet()) {
-        rest = entry.getKey().equals(name) ? rest : rest.and(entry.getKey(), entry.getValue());
+        rest = isOf(name, entry.getKey()) ? rest : rest.and(entry.getKey(), entry.getValue());
       }
     }
     return rest;
@@ -119,34 +138,46 @@ final class AdapterRegistry implements AdapterSource {
   }
 
   synchronized void train(List<String> names) {
-    names.forEach(this::get);
-    adapters.forEach((name, adapter) -> adapter.train(names.contains(name)));
+    List<Adapter> wanted =
+        names.stream()
+            .flatMap(name -> Members.of(name, 1, this::get).stream())
+            .map(Member::adapter)
+            .toList();
+    for (String name : adapters.keySet()) {
+      Members.of(name, 1, this::get)
+          .forEach(member -> member.adapter().train(wanted.contains(member.adapter())));
+    }
     trained = names;
   }
 
+  /** Each once, under the state keys of whole adapters. */
   synchronized List<TrainableParameter> trainableParameters() {
-    List<TrainableParameter> all = new ArrayList<>();
+    // By name: comparing arrays would compare their values.
+    Map<String, TrainableParameter> all = new LinkedHashMap<>();
     for (String name : trained) {
-      get(name)
-          .parameters()
-          .forEach((key, array) -> all.add(new TrainableParameter(name, key, array)));
+      AdapterName parsed = AdapterName.parse(name);
+      get(parsed.adapter())
+          .parameters(parsed.parts())
+          .forEach(
+              (key, array) ->
+                  all.putIfAbsent(
+                      parsed.adapter() + "." + key,
+                      new TrainableParameter(parsed.adapter(), key, array)));
     }
-    return all;
+    return List.copyOf(all.values());
   }
 
   synchronized ParameterReport report() {
-    long trainable = 0;
     long all = layout.parameterCount();
-    for (Map.Entry<String, Adapter> entry : adapters.entrySet()) {
-      Adapter adapter = entry.getValue();
-      long values =
-          adapter.parameters().values().stream().mapToLong(a -> a.getShape().size()).sum();
-      all += values - adapter.borrowedValues();
-      if (trained.contains(entry.getKey())) {
-        trainable += values;
-      }
+    for (Adapter adapter : adapters.values()) {
+      all += values(adapter.parameters().values()) - adapter.borrowedValues();
     }
+    long trainable = values(trainableParameters().stream().map(TrainableParameter::array).toList());
     return new ParameterReport(trainable, all);
+  }
+
+  private static long values(Collection<NDArray> arrays) {
+    return arrays.stream().mapToLong(array -> array.getShape().size()).sum();
   }
 
   @Override

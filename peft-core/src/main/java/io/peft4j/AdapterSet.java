@@ -6,14 +6,21 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * Which adapters act on one forward pass: a value, part of the request. Either the same adapters
  * for every row of the batch, each with a strength, or one adapter (or none) for each row.
+ *
+ * <p>Where an adapter is made of parts, as hybrids are, its name stands for all of them; {@code
+ * mix/style} names one part alone, {@code mix/style+facts} two of them.
  */
 public final class AdapterSet {
   /** The name that stands for "no adapter" where rows name one. */
   public static final String BASE = "__base__";
+
+  private static final Pattern NAME = Pattern.compile("[A-Za-z0-9_-]+");
 
   private static final AdapterSet NONE = new AdapterSet(Map.of(), List.of());
 
@@ -63,7 +70,7 @@ public final class AdapterSet {
     if (!rows.isEmpty()) {
       throw new InvalidConfigException("a set that names an adapter for each row takes no more");
     }
-    checkName(name);
+    AdapterName.parse(name);
     if (!Float.isFinite((float) strength)) {
       throw new InvalidConfigException(
           "the strength of adapter '" + name + "' must be finite, was " + strength);
@@ -88,7 +95,7 @@ public final class AdapterSet {
     }
     for (String name : names) {
       if (!name.equals(BASE)) {
-        checkName(name);
+        AdapterName.parse(name);
       }
     }
     return new AdapterSet(Map.of(), List.copyOf(names));
@@ -114,7 +121,7 @@ public final class AdapterSet {
    * @throws InvalidConfigException if it cannot
    */
   public static String checkName(String name) {
-    if (name.equals(BASE) || !name.matches("[A-Za-z0-9_-]+")) {
+    if (name.equals(BASE) || !NAME.matcher(name).matches()) {
       throw new InvalidConfigException(
           "an adapter name is made of letters, digits, '_' and '-' and is not '"
               + BASE
@@ -144,14 +151,16 @@ public final class AdapterSet {
   }
 
   /**
-   * All adapters that this set needs.
+   * All adapters that this set needs, be it for parts of them alone.
    *
    * @return their names, each once
    */
   public List<String> names() {
-    List<String> names = new ArrayList<>(strengths.keySet());
-    rows.stream().distinct().filter(name -> !name.equals(BASE)).forEach(names::add);
-    return names;
+    return Stream.concat(strengths.keySet().stream(), rows.stream())
+        .filter(name -> !name.equals(BASE))
+        .map(name -> AdapterName.parse(name).adapter())
+        .distinct()
+        .toList();
   }
 
   /**

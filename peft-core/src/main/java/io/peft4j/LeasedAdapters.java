@@ -1,8 +1,8 @@
 package io.peft4j;
 
+import io.peft4j.Members.Member;
 import io.peft4j.nn.Pass.Segment;
 import io.peft4j.spi.Adapter;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -37,15 +37,19 @@ final class LeasedAdapters implements AutoCloseable {
     return List.copyOf(adapters.values());
   }
 
+  /** What acts under one name of the set. */
+  List<Member> members(String name) {
+    return Members.of(name, 1, this::get);
+  }
+
+  /** What acts on every row. */
+  List<Member> members() {
+    return Members.of(set, this::get);
+  }
+
   /** The one segment of a set whose adapters act on every row. */
   Segment segment() {
-    List<Adapter> acting = new ArrayList<>();
-    float[] strengths = new float[set.strengths().size()];
-    for (Map.Entry<String, Float> entry : set.strengths().entrySet()) {
-      strengths[acting.size()] = entry.getValue();
-      acting.add(get(entry.getKey()));
-    }
-    return new Segment(0, Long.MAX_VALUE, acting, strengths);
+    return Members.segment(0, Long.MAX_VALUE, members());
   }
 
   @Override

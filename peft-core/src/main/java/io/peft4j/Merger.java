@@ -2,9 +2,7 @@ package io.peft4j;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDScope;
-import io.peft4j.nn.Acting;
 import io.peft4j.nn.EffectiveWeights;
-import io.peft4j.nn.LayerAdapter;
 import io.peft4j.nn.Pass.Segment;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
@@ -41,26 +39,6 @@ final class Merger {
    */
   static Map<Integer, Weight> merge(
       ModelLayout layout, WeightSnapshot weights, Segment segment, boolean safe) {
-    for (Acting acting : segment.adapters()) {
-      if (!acting.joinPaths().isEmpty()) {
-        throw new AdapterStateException(
-            "cannot be merged: what acts between a sub-layer and its residual is not linear and"
-                + " fits into no weight, at "
-                + String.join(", ", acting.joinPaths()));
-      }
-    }
-    for (LayerSpec layer : layout.layers()) {
-      for (Acting acting : segment.adapters()) {
-        LayerAdapter adapter = acting.layer(layer.slot());
-        String reason = adapter == null ? null : adapter.notMergeable();
-        if (reason == null && adapter != null && !layer.bias()) {
-          reason = biasReason(adapter);
-        }
-        if (reason != null) {
-          throw new AdapterStateException(layer.path() + " cannot be merged: " + reason);
-        }
-      }
-    }
     Merger merger = new Merger(layout, weights, segment, safe);
     try (GradMode off = GradMode.off()) {
       merger.run();
@@ -68,15 +46,6 @@ final class Merger {
     } catch (RuntimeException e) {
       merger.merged.values().stream().distinct().forEach(Weight::close);
       throw e;
-    }
-  }
-
-  private static @Nullable String biasReason(LayerAdapter adapter) {
-    try (NDScope scope = new NDScope();
-        GradMode off = GradMode.off()) {
-      return adapter.mergedBias(null, 1) == null
-          ? null
-          : "the adapter has a bias and the layer has none to add it to";
     }
   }
 

@@ -1,6 +1,7 @@
 package io.peft4j;
 
 import io.peft4j.nn.Backbone;
+import io.peft4j.nn.Pass.Segment;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.nn.WeightStore;
@@ -16,7 +17,9 @@ final class Merging {
   private final AdapterRegistry adapters;
   private @Nullable Merged merged;
 
-  private record Merged(AdapterSet set, WeightStore.Replacement replacement) {}
+  /** What is merged: the set as asked for, and what of it still acts beside the weights. */
+  private record Merged(
+      AdapterSet set, WeightStore.Replacement replacement, AdapterSet live, MergeReport report) {}
 
   Merging(Backbone backbone, AdapterRegistry adapters) {
     this.backbone = backbone;
@@ -36,6 +39,13 @@ final class Merging {
     }
   }
 
+  /** What of the merged set acts beside the merged weights. */
+  AdapterSet live() {
+    synchronized (adapters) {
+      return merged == null ? AdapterSet.none() : merged.live();
+    }
+  }
+
   boolean includes(String name) {
     return set().names().contains(name);
   }
@@ -46,7 +56,7 @@ final class Merging {
     }
   }
 
-  void merge(AdapterSet set, boolean safe) {
+  MergeReport merge(AdapterSet set, boolean safe) {
     if (!set.rows().isEmpty()) {
       throw new AdapterStateException("adapters that are chosen by row cannot be merged");
     }
@@ -54,33 +64,40 @@ final class Merging {
     LeasedAdapters held;
     WeightSnapshot weights;
     synchronized (adapters) {
-      if (isMergedOrNothing(set)) {
-        return;
+      MergeReport before = mergedOrNothing(set);
+      if (before != null) {
+        return before;
       }
       weights = backbone.weights().lease();
       held = adapters.lease(set);
     }
     try (weights;
         held) {
-      install(set, held, Merger.merge(backbone.layout(), weights, held.segment(), safe));
+      MergePlan plan = MergePlan.of(backbone.layout(), held.members());
+      Segment folded = Members.segment(0, Long.MAX_VALUE, plan.folded());
+      return install(set, held, plan, Merger.merge(backbone.layout(), weights, folded, safe));
     }
   }
 
-  private void install(AdapterSet set, LeasedAdapters held, Map<Integer, Weight> result) {
+  private MergeReport install(
+      AdapterSet set, LeasedAdapters held, MergePlan plan, Map<Integer, Weight> result) {
     boolean installed = false;
     try {
       synchronized (adapters) {
-        if (isMergedOrNothing(set)) {
-          return;
+        MergeReport before = mergedOrNothing(set);
+        if (before != null) {
+          return before;
         }
         if (!held.all().equals(set.names().stream().map(adapters::get).toList())) {
           throw new AdapterStateException("adapters " + set + " were replaced while being merged");
         }
         synchronized (backbone.weights()) {
           checkAlone();
-          merged = new Merged(set, backbone.weights().replace(result));
+          WeightStore.Replacement replacement = backbone.weights().replace(result);
+          merged = new Merged(set, replacement, plan.live(), plan.report());
         }
         installed = true;
+        return plan.report();
       }
     } finally {
       if (!installed) {
@@ -89,19 +106,19 @@ final class Merging {
     }
   }
 
-  /** Whether there is nothing to do; refuses what cannot be done. */
-  private boolean isMergedOrNothing(AdapterSet set) {
+  /** What there is to say if there is nothing to do; refuses what cannot be done. */
+  private @Nullable MergeReport mergedOrNothing(AdapterSet set) {
     adapters.checkOpen();
     adapters.check(set);
     if (merged == null) {
       checkAlone();
-      return set.isNone();
+      return set.isNone() ? MergeReport.NOTHING : null;
     }
     if (!merged.set().equals(set)) {
       throw new AdapterStateException(
           "adapters " + merged.set() + " are merged already: unmerge before merging " + set);
     }
-    return true;
+    return merged.report();
   }
 
   private void checkAlone() {
@@ -120,13 +137,14 @@ final class Merging {
     }
   }
 
-  /** Merges for good; nothing is changed if that is not possible. */
+  /** Merges all of a set for good; nothing is changed if that is not possible. */
   void keep(AdapterSet set) {
     synchronized (adapters) {
       boolean mergedBefore = merged != null;
       merge(set, false);
       if (merged != null) {
         try {
+          merged.report().requireAll();
           backbone.keep(merged.replacement());
         } catch (RuntimeException e) {
           if (!mergedBefore) {

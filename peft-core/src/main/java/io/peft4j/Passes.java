@@ -126,7 +126,7 @@ final class Passes {
         throw new AdapterStateException("adapters " + set + " are merged: unmerge before training");
       }
       WeightSnapshot weights = asMerged ? backbone.weights().lease() : merging.leaseBase();
-      AdapterSet acting = asMerged ? AdapterSet.none() : set;
+      AdapterSet acting = asMerged ? merging.live() : set;
       return pass(acting, copies, model.lease(acting), weights, mode, options);
     }
   }

@@ -15,6 +15,7 @@ import io.peft4j.spi.Adapter;
 import io.peft4j.target.ModelLayout;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
@@ -159,18 +160,25 @@ public final class PeftModel implements PassSource, AutoCloseable {
   /**
    * An adapter's tensors, layers and notes. It stays the model's; do not use it after deleting it.
    *
-   * @param name the adapter
+   * @param name the adapter, or one part of it ({@code mix/style})
    * @return the adapter
    * @throws AdapterStateException if there is none of that name
    */
   public Adapter adapter(String name) {
-    return adapters.get(name);
+    return adapters.one(name);
   }
 
   /** Uses an adapter, which stays meanwhile even if it is deleted. */
   private <T> T use(String name, Function<Adapter, T> use) {
-    try (LeasedAdapters leased = adapters.lease(AdapterSet.of(name))) {
-      return use.apply(leased.get(name));
+    Adapter adapter;
+    synchronized (adapters) {
+      adapter = adapters.one(name);
+      adapter.retain();
+    }
+    try {
+      return use.apply(adapter);
+    } finally {
+      adapter.release();
     }
   }
 
@@ -213,7 +221,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
   /**
    * Sets which adapters are trained; the others keep their tensors as they are.
    *
-   * @param names the adapters
+   * @param names the adapters, or parts of them ({@code mix/style})
    * @throws AdapterStateException if one does not exist
    */
   public void trainAdapters(String... names) {
@@ -232,7 +240,7 @@ public final class PeftModel implements PassSource, AutoCloseable {
   /**
    * The tensors that training changes. Made anew when adapters are replaced: ask again then.
    *
-   * @return the parameters of the trained adapters
+   * @return the parameters of the trained adapters, each once
    */
   public List<TrainableParameter> trainableParameters() {
     return adapters.trainableParameters();
@@ -346,24 +354,28 @@ public final class PeftModel implements PassSource, AutoCloseable {
   /**
    * Merges the active adapters into the base: W becomes W + s·B·A. Requests for the same set then
    * cost what the plain base costs; requests for others go on as before. {@link #unmerge} puts the
-   * base back bit for bit, for which its weights are kept meanwhile. With no active adapters there
-   * is nothing to merge, and nothing happens.
+   * base back bit for bit, for which its weights are kept meanwhile. Adapters, and parts of
+   * hybrids, that no weight can express stay live: they go on acting, beside the merged weights,
+   * where the set is asked for. With no active adapters there is nothing to merge, and nothing
+   * happens.
    *
-   * @throws AdapterStateException if an adapter cannot be merged, something is merged already, or
+   * @return what was folded into the weights, and what is live
+   * @throws AdapterStateException if nothing of it can be merged, something is merged already, or
    *     another model is open over the same base; nothing is changed then
    */
-  public void merge() {
-    merge(activeAdapters(), false);
+  public MergeReport merge() {
+    return merge(activeAdapters(), false);
   }
 
   /**
    * Merges the active adapters as {@link #merge()} does, but refuses NaN and infinity.
    *
+   * @return what was folded into the weights, and what is live
    * @throws AdapterStateException also if a merged weight would not be finite; nothing is changed
    *     then
    */
-  public void safeMerge() {
-    merge(activeAdapters(), true);
+  public MergeReport safeMerge() {
+    return merge(activeAdapters(), true);
   }
 
   /**
@@ -371,12 +383,13 @@ public final class PeftModel implements PassSource, AutoCloseable {
    *
    * @param set adapters that act on every row
    * @param safe whether to refuse NaN and infinity
-   * @throws AdapterStateException if an adapter cannot be merged, something else is merged already,
+   * @return what was folded into the weights, and what is live
+   * @throws AdapterStateException if nothing of it can be merged, something else is merged already,
    *     another model is open over the same base, or a merged weight would not be finite; nothing
    *     is changed then
    */
-  public void merge(AdapterSet set, boolean safe) {
-    merging.merge(set, safe);
+  public MergeReport merge(AdapterSet set, boolean safe) {
+    return merging.merge(set, safe);
   }
 
   /**
@@ -399,8 +412,9 @@ public final class PeftModel implements PassSource, AutoCloseable {
    * Merges the active adapters for good and closes this model.
    *
    * @return the base, now with merged weights; it was and stays the caller's
-   * @throws AdapterStateException if merging is not possible, or passes compute with the weights of
-   *     a stock network, whose own parameters are overwritten; nothing is changed then
+   * @throws AdapterStateException if merging is not possible, if something would stay live and be
+   *     lost, or if passes compute with the weights of a stock network, whose own parameters are
+   *     overwritten; nothing is changed then
    */
   public Block mergeAndUnload() {
     synchronized (adapters) {
@@ -448,17 +462,34 @@ public final class PeftModel implements PassSource, AutoCloseable {
   /**
    * Saves adapters in their own ecosystem's format. The one named {@value Peft#DEFAULT_ADAPTER}
    * goes into the directory itself, others into a directory of their name below it, as Hugging Face
-   * PEFT does.
+   * PEFT does; a part of an adapter goes where it would be with the whole.
    *
    * @param directory the directory, made if it is missing
-   * @param names the adapters; all of them if none is named
+   * @param names the adapters, or parts of them; all adapters if none is named
+   * @throws AdapterStateException if an adapter would overwrite a part of the one named {@value
+   *     Peft#DEFAULT_ADAPTER}; save it by itself then
    */
   public void save(Path directory, String... names) {
-    List<String> wanted = names.length == 0 ? adapterNames() : List.of(names);
-    wanted.forEach(this::adapter);
-    for (String name : wanted) {
-      saveAs(name, name.equals(Peft.DEFAULT_ADAPTER) ? directory : directory.resolve(name));
+    Map<String, Path> places = new LinkedHashMap<>();
+    for (String name : names.length == 0 ? adapterNames() : List.of(names)) {
+      places.putAll(AdapterName.parse(name).places(directory));
     }
+    places.forEach(
+        (name, place) -> {
+          for (String part : adapter(name).parts().keySet()) {
+            if (places.containsValue(place.resolve(part))) {
+              throw new AdapterStateException(
+                  "part '"
+                      + part
+                      + "' of '"
+                      + name
+                      + "' and another adapter would both be saved in "
+                      + place.resolve(part)
+                      + "; save them into directories of their own");
+            }
+          }
+        });
+    places.forEach(this::saveAs);
   }
 
   /**

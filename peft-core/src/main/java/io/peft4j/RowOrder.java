@@ -3,8 +3,8 @@ package io.peft4j;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
+import io.peft4j.Members.Member;
 import io.peft4j.nn.Pass.Segment;
-import io.peft4j.spi.Adapter;
 import io.peft4j.torch.Ops;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -16,8 +16,6 @@ import java.util.Map;
  * its work.
  */
 final class RowOrder {
-  private static final float[] FULL_STRENGTH = {1};
-
   private final List<Segment> segments = new ArrayList<>();
   private final long[] sorted;
   private final boolean moved;
@@ -38,8 +36,8 @@ final class RowOrder {
         sorted[next++] = row;
       }
       boolean base = group.getKey().equals(AdapterSet.BASE);
-      List<Adapter> acting = base ? List.of() : List.of(adapters.get(group.getKey()));
-      segments.add(new Segment(begin, next, acting, base ? new float[0] : FULL_STRENGTH));
+      List<Member> acting = base ? List.of() : adapters.members(group.getKey());
+      segments.add(Members.segment(begin, next, acting));
     }
     moved = differs;
   }

@@ -187,7 +187,7 @@ final class ExportCommand implements Callable<Integer> {
           print("wrote adapter %s to %s%n", active.names().get(0), target);
         }
         case SAFETENSORS -> {
-          adapted.merge(active, true);
+          adapted.merge(active, true).requireAll();
           TensorType type = weights == WeightFormat.FLOAT16 ? TensorType.F16 : TensorType.F32;
           SaveOptions options = SaveOptions.builder().type(type).build();
           NewDirectory.write(target, directory -> model.save(directory, options));

@@ -14,12 +14,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
  * One adapter over one base: tensors, and what they do at which layer. Made by an {@link
  * AdapterBuilder}; owned by the model it was added to, freed when that model deletes it and the
  * last pass that uses it has ended.
+ *
+ * <p>An adapter may be made of parts, which are adapters themselves and share its tensors' owner.
+ * It does nothing at any layer then: the parts, or those that a request names, act in its place.
  */
 public final class Adapter implements Acting {
   private final PeftConfig config;
@@ -33,6 +37,12 @@ public final class Adapter implements Acting {
   private final List<String> notes;
   private final long borrowed;
   private final @Nullable Supplier<AdapterState> exporter;
+  private final Map<String, Part> parts;
+  private final Map<String, Adapter> partAdapters;
+
+  /** What this is a part of; set before anybody sees it. */
+  private @Nullable Adapter whole;
+
   private int leases = 1;
 
   Adapter(AdapterBuilder builder) {
@@ -47,7 +57,20 @@ public final class Adapter implements Acting {
     notes = List.copyOf(builder.notes);
     borrowed = builder.borrowed;
     exporter = builder.exporter;
+    parts = Collections.unmodifiableMap(new LinkedHashMap<>(builder.built));
+    Map<String, Adapter> all = new LinkedHashMap<>();
+    parts.forEach((name, part) -> all.put(name, part.adapter));
+    all.values().forEach(part -> part.whole = this);
+    partAdapters = Collections.unmodifiableMap(all);
   }
+
+  /**
+   * A part of an adapter.
+   *
+   * @param adapter what it does
+   * @param keys makes the whole's state key from the part's own
+   */
+  record Part(Adapter adapter, UnaryOperator<String> keys) {}
 
   /**
    * A layer that an adapter acts on, for reports.
@@ -85,6 +108,35 @@ public final class Adapter implements Acting {
   @Override
   public @Nullable NDArray override(int index) {
     return overrides[index];
+  }
+
+  /**
+   * What this adapter is made of.
+   *
+   * @return name to part, in order; empty if it acts itself
+   */
+  public Map<String, Adapter> parts() {
+    return partAdapters;
+  }
+
+  /**
+   * The tensors of some parts that training changes, under the keys of the whole.
+   *
+   * @param names the parts; none for {@link #parameters() all there is}
+   * @return state key to float32 array, owned by this adapter
+   */
+  public Map<String, NDArray> parameters(List<String> names) {
+    if (names.isEmpty()) {
+      return parameters;
+    }
+    Map<String, NDArray> some = new LinkedHashMap<>();
+    parts.forEach(
+        (name, part) -> {
+          if (names.contains(name)) {
+            part.adapter.parameters.forEach((key, array) -> some.put(part.keys.apply(key), array));
+          }
+        });
+    return Collections.unmodifiableMap(some);
   }
 
   /**
@@ -191,11 +243,15 @@ public final class Adapter implements Acting {
   }
 
   /**
-   * Begins a lease: the tensors stay until it ends.
+   * Begins a lease: the tensors stay until it ends. A part is leased with the whole.
    *
    * @throws AdapterStateException if the adapter has been deleted and freed
    */
   public synchronized void retain() {
+    if (whole != null) {
+      whole.retain();
+      return;
+    }
     if (leases == 0) {
       throw new AdapterStateException("the adapter has been deleted");
     }
@@ -204,6 +260,10 @@ public final class Adapter implements Acting {
 
   /** Ends a lease; the last one frees the tensors. */
   public synchronized void release() {
+    if (whole != null) {
+      whole.release();
+      return;
+    }
     if (--leases == 0) {
       manager.close();
     }

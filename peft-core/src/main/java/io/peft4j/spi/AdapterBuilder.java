@@ -18,6 +18,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /** Collects what a method attaches. */
@@ -33,6 +34,7 @@ public final class AdapterBuilder {
   final List<String> notes = new ArrayList<>();
   long borrowed;
   @Nullable Supplier<AdapterState> exporter;
+  final Map<String, Adapter.Part> built = new LinkedHashMap<>();
   private final ModelLayout layout;
 
   /**
@@ -207,6 +209,34 @@ public final class AdapterBuilder {
    */
   public void exportAs(Supplier<AdapterState> exporter) {
     this.exporter = exporter;
+  }
+
+  /**
+   * Makes this an adapter of parts and adds one; it acts at no layer by itself then.
+   *
+   * @param name the part, for requests and reports
+   * @param context the part's own configuration and tensors, see {@link AttachContext#part}
+   * @param method attaches the part
+   * @param keys makes the state key of the whole from the part's own
+   * @return the part; it lives as long as the whole
+   */
+  public Adapter part(
+      String name, AttachContext context, PeftMethod method, UnaryOperator<String> keys) {
+    PeftConfig partConfig = context.config(PeftConfig.class);
+    AdapterBuilder builder = new AdapterBuilder(layout, partConfig, manager);
+    method.attach(context, builder);
+    Adapter part = builder.build();
+    if (built.putIfAbsent(name, new Adapter.Part(part, keys)) != null) {
+      throw new InvalidConfigException("two parts of one adapter are named '" + name + "'");
+    }
+    builder.parameters.forEach((key, array) -> put(parameters, keys.apply(key), array));
+    builder.buffers.forEach((key, array) -> put(buffers, keys.apply(key), array));
+    for (AdaptedLayer layer : builder.adapted) {
+      report(layer.path(), name + ": " + layer.effect(), layer.reason());
+    }
+    builder.notes.forEach(note -> note(name + ": " + note));
+    borrowed += builder.borrowed;
+    return part;
   }
 
   /**

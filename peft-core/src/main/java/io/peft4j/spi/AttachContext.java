@@ -21,6 +21,7 @@ public final class AttachContext {
   private final PeftConfig config;
   private final NDManager manager;
   private final @Nullable Map<String, NDArray> saved;
+  private final String keyPrefix;
 
   /**
    * A context.
@@ -38,11 +39,44 @@ public final class AttachContext {
       PeftConfig config,
       NDManager manager,
       @Nullable Map<String, NDArray> saved) {
+    this(backbone, weights, config, manager, saved, "");
+  }
+
+  private AttachContext(
+      Backbone backbone,
+      WeightSnapshot weights,
+      PeftConfig config,
+      NDManager manager,
+      @Nullable Map<String, NDArray> saved,
+      String keyPrefix) {
     this.backbone = backbone;
     this.weights = weights;
     this.config = config;
     this.manager = manager;
     this.saved = saved;
+    this.keyPrefix = keyPrefix;
+  }
+
+  /**
+   * The context of a part of the adapter, see {@link AdapterBuilder#part}.
+   *
+   * @param part the part's configuration
+   * @param tensors the part's saved tensors under its own keys; null for a new one
+   * @param prefix what messages put before the part's keys
+   * @return the same base, for the part
+   */
+  public AttachContext part(
+      PeftConfig part, @Nullable Map<String, NDArray> tensors, String prefix) {
+    return new AttachContext(backbone, weights, part, manager, tensors, keyPrefix + prefix);
+  }
+
+  /**
+   * What messages put before a state key, so that it is the one that the user knows.
+   *
+   * @return the beginning of the whole adapter's keys; empty for an adapter of its own
+   */
+  String keyPrefix() {
+    return keyPrefix;
   }
 
   /**

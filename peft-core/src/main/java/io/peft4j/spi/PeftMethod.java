@@ -100,6 +100,16 @@ public interface PeftMethod {
   }
 
   /**
+   * What the state keys of this method begin with, before the path of a layer; a key that begins
+   * otherwise is no layer's. Where an adapter is a part of a hybrid, this is left away.
+   *
+   * @return {@value PeftDirectory#PREFIX} for the methods of Hugging Face PEFT, perhaps empty
+   */
+  default String keyPrefix() {
+    return PeftDirectory.PREFIX;
+  }
+
+  /**
    * Opens a saved adapter.
    *
    * @param directory the directory

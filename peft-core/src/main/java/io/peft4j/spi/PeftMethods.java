@@ -54,20 +54,44 @@ public final class PeftMethods {
   }
 
   /**
+   * The method of a name.
+   *
+   * @param name what {@link PeftMethod#name} gives
+   * @return the method
+   * @throws InvalidConfigException if no module on the class path brings it
+   */
+  public static PeftMethod named(String name) {
+    for (PeftMethod method : all()) {
+      if (method.name().equals(name)) {
+        return method;
+      }
+    }
+    throw new InvalidConfigException(
+        "no method on the class path is named '" + name + "'; found: " + names());
+  }
+
+  /**
    * The method that saved a directory.
    *
    * @param directory an adapter directory
    * @return the method
-   * @throws MalformedFileException if the directory is missing or no method recognises it
+   * @throws MalformedFileException if the directory is missing, or not exactly one method
+   *     recognises it
    */
   public static PeftMethod of(Path directory) {
     if (!Files.isDirectory(directory)) {
       throw new MalformedFileException("there is no adapter directory " + directory);
     }
-    for (PeftMethod method : all()) {
-      if (method.recognises(directory)) {
-        return method;
-      }
+    List<PeftMethod> found = all().stream().filter(m -> m.recognises(directory)).toList();
+    if (found.size() == 1) {
+      return found.get(0);
+    }
+    if (found.size() > 1) {
+      throw new MalformedFileException(
+          directory
+              + " holds adapters of several methods ("
+              + found.stream().map(PeftMethod::name).sorted().collect(Collectors.joining(", "))
+              + "): give each a directory of its own");
     }
     throw new MalformedFileException(
         directory

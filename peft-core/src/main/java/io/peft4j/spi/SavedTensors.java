@@ -70,7 +70,8 @@ public final class SavedTensors {
   public @Nullable NDArray take(String key, Shape shape) {
     NDArray array = left.remove(key);
     if (array != null && !array.getShape().equals(shape)) {
-      problems.add(key + " has shape " + array.getShape() + " where " + shape + " is needed");
+      problems.add(
+          named(key) + " has shape " + array.getShape() + " where " + shape + " is needed");
       return null;
     }
     return array == null ? null : own(array);
@@ -85,9 +86,20 @@ public final class SavedTensors {
    */
   public @Nullable NDArray require(String key, Shape shape) {
     if (!left.containsKey(key)) {
-      problems.add("missing " + key);
+      problems.add("missing " + named(key));
     }
     return take(key, shape);
+  }
+
+  /**
+   * A key as users know it, for messages: with the namespace of the part, where the adapter is a
+   * part of another.
+   *
+   * @param key the key without its prefix
+   * @return the key to show
+   */
+  public String named(String key) {
+    return context.keyPrefix() + key;
   }
 
   /**
@@ -102,7 +114,7 @@ public final class SavedTensors {
   /**
    * Notes a problem.
    *
-   * @param problem half a sentence that names the key
+   * @param problem half a sentence that names the key as {@link #named} gives it
    */
   public void problem(String problem) {
     problems.add(problem);
@@ -126,8 +138,7 @@ public final class SavedTensors {
   public void finish() {
     for (String key : left.keySet()) {
       boolean whole = context.saved().orElseThrow().containsKey(prefix + key);
-      problems.add(
-          whole ? "no place for " + key : "no place for " + key + ", which lacks " + prefix);
+      problems.add("no place for " + named(key) + (whole ? "" : ", which lacks " + prefix));
     }
     if (problems.isEmpty()) {
       return;

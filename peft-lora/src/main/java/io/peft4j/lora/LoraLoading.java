@@ -87,7 +87,7 @@ final class LoraLoading {
     NDArray firstB = tensors.peek(keyB);
     if (firstA == null || firstB == null) {
       if (reason != null || firstA != null || firstB != null) {
-        tensors.problem("missing " + (firstA == null ? keyA : keyB));
+        tensors.problem("missing " + tensors.named(firstA == null ? keyA : keyB));
         tensors.drop(keyA);
         tensors.drop(keyB);
       }
@@ -95,7 +95,8 @@ final class LoraLoading {
     }
     long rank = firstA.getShape().dimension() == 0 ? 0 : firstA.getShape().get(0);
     if (rank < 1) {
-      tensors.problem(keyA + " has shape " + firstA.getShape() + ", which holds no rank");
+      tensors.problem(
+          tensors.named(keyA) + " has shape " + firstA.getShape() + ", which holds no rank");
       tensors.drop(keyA);
       tensors.drop(keyB);
       return;
@@ -111,17 +112,16 @@ final class LoraLoading {
     if (config.loraBias() != (bias != null)) {
       tensors.problem(
           (config.loraBias() ? "missing " : "lora_bias is false, but there is ")
-              + layer.path()
-              + ".lora_B.bias");
+              + tensors.named(layer.path() + ".lora_B.bias"));
     }
     if (rank != config.rank(layer.path())) {
-      tensors.problem(keyA + " has rank " + rank + " where r is " + config.rank(layer.path()));
+      tensors.problem(
+          tensors.named(keyA) + " has rank " + rank + " where r is " + config.rank(layer.path()));
     }
     if (config.useDora() != (magnitude != null)) {
       tensors.problem(
           (config.useDora() ? "missing " : "use_dora is false, but there is ")
-              + layer.path()
-              + ".lora_magnitude_vector");
+              + tensors.named(layer.path() + ".lora_magnitude_vector"));
       return;
     }
     adaptedBiases.add(layer.biasName());
@@ -166,7 +166,7 @@ final class LoraLoading {
           String key = layer.path() + ".token_adapter.trainable_tokens_delta";
           NDArray delta = take(key, new Shape(tokens.size(), layer.weight().get(1)));
           if (delta == null) {
-            tensors.problem("missing " + key);
+            tensors.problem("missing " + tensors.named(key));
             return;
           }
           if (tokens.stream().anyMatch(token -> token >= layer.weight().get(0))) {
@@ -204,7 +204,7 @@ final class LoraLoading {
           keep(name, key, values);
         }
       } else if (module != null || trainsBias(name, adapted)) {
-        tensors.problem("missing " + key);
+        tensors.problem("missing " + tensors.named(key));
       }
       savedBaseWeight(name, shape);
     }

@@ -7,6 +7,7 @@ import io.peft4j.AdapterSet;
 import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.PeftException;
+import io.peft4j.MergeReport;
 import io.peft4j.PeftModel;
 import io.peft4j.models.Network;
 import io.peft4j.models.PretrainedModel;
@@ -136,8 +137,9 @@ public final class OnnxExporter {
           "adapters " + model.mergedAdapters() + " are merged: unmerge before exporting");
     }
     String fingerprint = fingerprint(base);
-    model.merge(adapters, true);
+    MergeReport merged = model.merge(adapters, true);
     try {
+      merged.requireAll();
       return export(
           base, adapters.isNone() ? "" : adapters.toString(), fingerprint, adapted, target);
     } finally {

@@ -11,6 +11,7 @@ public final class Fixture {
   private final PeftConfig other;
   private final boolean startsAsBase;
   private final boolean mergeable;
+  private final boolean mergeableWhole;
   private final boolean additive;
   private final boolean combinable;
   private final boolean exactGradients;
@@ -24,6 +25,7 @@ public final class Fixture {
     other = builder.other;
     startsAsBase = builder.startsAsBase;
     mergeable = builder.mergeable;
+    mergeableWhole = builder.mergeableWhole;
     additive = builder.additive;
     combinable = builder.combinable;
     exactGradients = builder.exactGradients;
@@ -87,6 +89,10 @@ public final class Fixture {
     return mergeable;
   }
 
+  boolean mergeableWhole() {
+    return mergeable && mergeableWhole;
+  }
+
   boolean additive() {
     return additive && combinable;
   }
@@ -120,6 +126,7 @@ public final class Fixture {
     private PeftConfig other;
     private boolean startsAsBase = true;
     private boolean mergeable = true;
+    private boolean mergeableWhole = true;
     private boolean additive = true;
     private boolean combinable = true;
     private boolean exactGradients = true;
@@ -161,6 +168,17 @@ public final class Fixture {
      */
     public Builder notMergeable() {
       mergeable = false;
+      return this;
+    }
+
+    /**
+     * Says that a part of the adapter cannot be expressed by weights and stays live when the rest
+     * is merged.
+     *
+     * @return this
+     */
+    public Builder mergeableInPart() {
+      mergeableWhole = false;
       return this;
     }
 

@@ -1,6 +1,7 @@
 package io.peft4j.testkit;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
@@ -9,6 +10,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import ai.djl.ndarray.NDArray;
 import io.peft4j.AdapterSet;
 import io.peft4j.ForwardMode;
+import io.peft4j.MergeReport;
 import io.peft4j.Peft;
 import io.peft4j.PeftModel;
 import io.peft4j.torch.GradMode;
@@ -65,8 +67,23 @@ abstract class MergeChecks extends Checks {
   }
 
   @Test
+  void whatStaysLiveIsNotLost() {
+    assumeTrue(fixture.mergeable() && !fixture.mergeableWhole());
+    Map<String, float[]> weights = network.weights();
+    try (PeftModel model = wrapRandom()) {
+      float[] adapted = forward(model);
+      assertRefused(model::mergeAndUnload, "not all of it can be merged", A);
+      Numbers.assertSame(weights, network.weights(), "the weights after the refusal");
+      MergeReport report = model.merge();
+      assertFalse(report.folded().isEmpty());
+      assertFalse(report.live().isEmpty());
+      Numbers.assertClose(adapted, forward(model), fixture.tolerance(), "the merged output");
+    }
+  }
+
+  @Test
   void mergedForGoodIsThePlainNetwork() {
-    assumeMergeable();
+    assumeTrue(fixture.mergeableWhole());
     Map<String, float[]> weights = network.weights();
     float[] adapted;
     try (PeftModel model = wrapRandom()) {

@@ -68,9 +68,9 @@ abstract class StateChecks extends Checks {
 
   private static Map<String, byte[]> files(Path directory) throws IOException {
     Map<String, byte[]> contents = new TreeMap<>();
-    try (Stream<Path> files = Files.list(directory)) {
-      for (Path file : files.toList()) {
-        contents.put(file.getFileName().toString(), Files.readAllBytes(file));
+    try (Stream<Path> files = Files.walk(directory)) {
+      for (Path file : files.filter(Files::isRegularFile).toList()) {
+        contents.put(directory.relativize(file).toString(), Files.readAllBytes(file));
       }
     }
     return contents;
