@@ -1,6 +1,5 @@
 package io.peft4j.hybrid;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -169,12 +168,12 @@ public final class HybridConfig implements PeftConfig {
 
   @Override
   public boolean equals(Object other) {
-    return other instanceof HybridConfig config && toJson().equals(config.toJson());
+    return other instanceof HybridConfig config && toString().equals(config.toString());
   }
 
   @Override
   public int hashCode() {
-    return toJson().hashCode();
+    return toString().hashCode();
   }
 
   /**
@@ -184,8 +183,7 @@ public final class HybridConfig implements PeftConfig {
    */
   @Override
   public String toString() {
-    JsonNode json = toJson();
-    return Json.toPythonString(json);
+    return Json.toPythonString(toJson());
   }
 
   /** Collects parts. For the use of one thread. */

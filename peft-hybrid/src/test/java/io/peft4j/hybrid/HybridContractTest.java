@@ -42,7 +42,9 @@ final class HybridContractTest extends MethodContract {
             Fixture.builder(
                     "nothing that can be merged",
                     TestNetwork::tiny,
-                    HybridConfig.builder().part("domain", NudgeConfig.of("layers.0", "layers.1")).build())
+                    HybridConfig.builder()
+                        .part("domain", NudgeConfig.of("layers.0", "layers.1"))
+                        .build())
                 .other(lora("up"))
                 .notAdditive()
                 .notMergeable(),
