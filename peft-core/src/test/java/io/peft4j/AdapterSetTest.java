@@ -45,7 +45,21 @@ final class AdapterSetTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"", "__base__", "a b", "a.b", "a/b", "..", "é", "a\n"})
+  @ValueSource(
+      strings = {
+        "",
+        "__base__",
+        "a b",
+        "a.b",
+        "a/",
+        "/b",
+        "a/b/c",
+        "a/b+b",
+        "a/+b",
+        "..",
+        "é",
+        "a\n"
+      })
   void badNamesAreRefused(String name) {
     InvalidConfigException e =
         assertThrows(InvalidConfigException.class, () -> AdapterSet.checkName(name));
