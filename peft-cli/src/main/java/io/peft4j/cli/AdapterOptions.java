@@ -34,7 +34,8 @@ final class AdapterOptions {
       paramLabel = "A[=S],B...",
       description =
           "The adapters that act, each with a strength (default 1). Without it every adapter"
-              + " given acts or, with --combine, the new one alone.")
+              + " given acts or, with --combine, the new one alone. NAME/PART+PART names parts of a"
+              + " hybrid.")
   private @Nullable String active;
 
   @Option(
@@ -156,8 +157,9 @@ final class AdapterOptions {
 
   /** Checks that an option names an adapter there is. */
   static void checkKnown(String option, String name, List<String> names) {
-    AdapterSet.checkName(name);
-    if (!names.contains(name)) {
+    AdapterSet.of(name);
+    int slash = name.indexOf('/');
+    if (!names.contains(slash < 0 ? name : name.substring(0, slash))) {
       throw new InvalidConfigException(
           option
               + " names the adapter '"

@@ -23,16 +23,23 @@ final class AdapterPlanner {
   /**
    * Plans.
    *
-   * @param fileOrDirectory an {@code adapter_config.json} or the directory it lies in; a file
+   * @param fileOrDirectory an adapter's directory, or an {@code adapter_config.json}; a file
    *     without {@code peft_type} is LoRA
    */
   static AdapterPlan plan(ModelLayout layout, Path fileOrDirectory) {
+    if (Files.isDirectory(fileOrDirectory)
+        && Files.notExists(fileOrDirectory.resolve(PeftDirectory.CONFIG))) {
+      return SavedPlan.of(layout, fileOrDirectory);
+    }
     Path file =
         Files.isDirectory(fileOrDirectory)
             ? fileOrDirectory.resolve(PeftDirectory.CONFIG)
             : fileOrDirectory;
     ObjectNode json = Json.readObject(file);
     String type = json.hasNonNull(TYPE) ? json.get(TYPE).asText() : "LORA";
+    if (!type.equals("LORA") && Files.isDirectory(fileOrDirectory)) {
+      return SavedPlan.of(layout, fileOrDirectory);
+    }
     PeftMethod method =
         PeftMethods.all().stream()
             .filter(candidate -> candidate.name().equals(type))
@@ -59,6 +66,9 @@ final class AdapterPlanner {
       return new LoraPlan(lora, layout).plan();
     }
     throw new InvalidConfigException(
-        file + ": adapters of type " + type + " cannot be planned yet");
+        file
+            + ": adapters of type "
+            + type
+            + " cannot be planned from a configuration alone; give the directory of a saved one");
   }
 }

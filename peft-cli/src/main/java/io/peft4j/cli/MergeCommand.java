@@ -1,8 +1,11 @@
 package io.peft4j.cli;
 
 import io.peft4j.AdapterSet;
+import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
+import io.peft4j.MergeReport;
 import io.peft4j.Peft;
+import io.peft4j.PeftException;
 import io.peft4j.PeftModel;
 import io.peft4j.models.PretrainedModel;
 import io.peft4j.models.SaveOptions;
@@ -34,7 +37,8 @@ import picocli.CommandLine.Spec;
       "Merges adapters into the base, W + s*B*A, and saves a Hugging Face directory that every"
           + " command here and transformers load as a base.",
       "",
-      "The directory appears whole or not at all. NaN and infinite weights are refused."
+      "The directory appears whole or not at all. NaN and infinite weights are refused. What no"
+          + " weight can express, as some parts of hybrids, is saved by --live, or nothing is."
     })
 final class MergeCommand implements Callable<Integer> {
   private static final List<TensorType> TYPES =
@@ -57,6 +61,14 @@ final class MergeCommand implements Callable<Integer> {
       paramLabel = "DIR",
       description = "Where to save; must not exist or be empty.")
   private Path target = Path.of("");
+
+  @Option(
+      names = "--live",
+      paramLabel = "DIR",
+      description =
+          "Where to save what cannot be merged, as adapters of the merged model; must not exist or"
+              + " be empty.")
+  private @Nullable Path live;
 
   @Option(
       names = "--dtype",
@@ -88,19 +100,40 @@ final class MergeCommand implements Callable<Integer> {
     TensorType chosen = type == null ? null : type(type);
     long shardSize = Sizes.parse("--max-shard-size", maxShardSize);
     NewDirectory.check(target);
+    Path rest = live;
+    if (rest != null) {
+      NewDirectory.check(rest);
+    }
+    MergeReport report;
     TensorType stored = chosen == null ? stored(base) : chosen;
     try (PretrainedModel model = PretrainedModel.load(base, BaseFiles.FLOAT32);
         PeftModel adapted = Peft.open(model)) {
       request.apply(adapted);
-      adapted.merge(active, true);
+      report = adapted.merge(active, true);
+      if (rest == null) {
+        requireAll(report);
+      }
       SaveOptions options = SaveOptions.builder().type(stored).maxShardSize(shardSize).build();
       NewDirectory.write(target, directory -> model.save(directory, options));
+      if (rest != null && !report.live().isEmpty()) {
+        String[] names = report.live().keySet().toArray(String[]::new);
+        NewDirectory.write(rest, directory -> adapted.save(directory, names));
+      }
     }
-    report(active, stored);
+    report(active, report, stored);
     return 0;
   }
 
-  private void report(AdapterSet active, TensorType stored) {
+  private static void requireAll(MergeReport report) {
+    try {
+      report.requireAll();
+    } catch (AdapterStateException e) {
+      throw new PeftException(
+          e.getMessage() + "; give --live DIR to save that beside the merged model", e);
+    }
+  }
+
+  private void report(AdapterSet active, MergeReport report, TensorType stored) {
     PrintWriter out = spec.commandLine().getOut();
     try (Checkpoint written = Checkpoint.open(target)) {
       long bytes = written.names().stream().mapToLong(name -> written.info(name).bytes()).sum();
@@ -108,7 +141,7 @@ final class MergeCommand implements Callable<Integer> {
       out.printf(
           Locale.ROOT,
           "merged %s into %s: %d tensors, %s in %s, %d file%s in %s%n",
-          described(active),
+          report.live().isEmpty() ? described(active) : String.join(", ", report.folded()),
           base,
           written.names().size(),
           Sizes.format(bytes),
@@ -117,6 +150,7 @@ final class MergeCommand implements Callable<Integer> {
           files == 1 ? "" : "s",
           target);
     }
+    report.live().forEach((name, reason) -> out.printf("live: %s in %s: %s%n", name, live, reason));
   }
 
   private static String described(AdapterSet set) {

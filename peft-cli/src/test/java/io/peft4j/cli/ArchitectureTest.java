@@ -35,7 +35,7 @@ final class ArchitectureTest {
   };
 
   private static final List<String> MODULES =
-      List.of("lora", "full", "ia3", "vera", "models", "train");
+      List.of("lora", "full", "ia3", "vera", "hybrid", "models", "train");
 
   private static final DescribedPredicate<JavaClass> OURS = resideInAPackage("io.peft4j..");
 

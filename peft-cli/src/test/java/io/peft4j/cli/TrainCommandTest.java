@@ -229,4 +229,26 @@ final class TrainCommandTest {
     trained("train", config, "overwrite_output_dir=true", "max_steps=1");
     assertEquals("mine", Files.readString(work.resolve("out").resolve("notes.txt")));
   }
+
+  @Test
+  void aListOfMethodsLeavesAHybrid() throws IOException {
+    Path config =
+        config(
+            """
+            method:
+              - {method: lora, name: task, r: 2, target_modules: [q_proj, v_proj]}
+              - ia3
+            """);
+
+    Cli run = trained("train", config);
+
+    assertTrue(run.out().startsWith("steps=12 loss="), run.out());
+    Path out = work.resolve("out");
+    assertTrue(Files.isRegularFile(out.resolve("hybrid_config.json")));
+    assertTrue(Files.isRegularFile(out.resolve("ia3").resolve("adapter_config.json")));
+    try (PretrainedModel model = PretrainedModel.load(base);
+        PeftModel adapted = PeftModel.load(model, out)) {
+      assertEquals(2, adapted.adapter(Peft.DEFAULT_ADAPTER).parts().size());
+    }
+  }
 }

@@ -14,6 +14,7 @@ import io.peft4j.state.SavedAdapter;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
@@ -38,6 +39,20 @@ public final class HybridMethod implements PeftMethod {
   @Override
   public PeftConfig readConfig(ObjectNode json) {
     return HybridConfig.fromJson(json);
+  }
+
+  /**
+   * {@code parts}: a list of objects with {@code method}, perhaps {@code name}, and the settings of
+   * that method.
+   */
+  @Override
+  public Set<String> settings() {
+    return Set.of(HybridSettings.PARTS);
+  }
+
+  @Override
+  public PeftConfig readSettings(ObjectNode settings) {
+    return HybridSettings.read(settings);
   }
 
   /** Keys have namespaces of their own. */

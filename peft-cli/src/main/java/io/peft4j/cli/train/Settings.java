@@ -35,6 +35,10 @@ final class Settings {
   private final Map<String, String> spelled = new LinkedHashMap<>();
 
   private final PeftMethod method;
+
+  /** The parts of a hybrid, where the method is a list; they stand in the settings too. */
+  private final List<ObjectNode> methodParts = new ArrayList<>();
+
   private final ObjectNode methodSettings = JsonNodeFactory.instance.objectNode();
 
   private Settings(Path file, ObjectNode content) {
@@ -102,12 +106,9 @@ final class Settings {
       throw wrong("method is needed: one of " + known);
     }
     if (given.isArray()) {
-      throw wrong(
-          "method "
-              + given
-              + ": a list of methods is a hybrid, which no module on the class path makes; give"
-              + " one of "
-              + known);
+      methodParts.addAll(MethodParts.of(given));
+      methodSettings.putArray(MethodParts.KEY).addAll(methodParts);
+      return PeftMethods.named(MethodParts.METHOD);
     }
     return all.stream()
         .filter(method -> nameOf(method).equals(given.asText().toLowerCase(Locale.ROOT)))
@@ -116,6 +117,9 @@ final class Settings {
   }
 
   private void takeForMethod(String key, JsonNode value) {
+    if (MethodParts.take(methodParts, key, value)) {
+      return;
+    }
     if (method.settings().contains(key)) {
       if (!value.isNull()) {
         methodSettings.set(key, value);
@@ -136,6 +140,11 @@ final class Settings {
   /** The method that is trained. */
   PeftMethod method() {
     return method;
+  }
+
+  /** The learning rate that suits it, and all of its parts. */
+  double learningRate() {
+    return MethodParts.learningRate(methodParts).orElse(method.learningRate());
   }
 
   /** Its name as users write it. */

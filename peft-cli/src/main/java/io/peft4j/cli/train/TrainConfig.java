@@ -321,8 +321,7 @@ record TrainConfig(
 
   private static OptimizerPart optimizer(Settings settings) {
     OptimizerSettings.Builder moves = OptimizerSettings.builder();
-    moves.learningRate(
-        settings.number(Keys.LEARNING_RATE, 0, 1e6).orElse(settings.method().learningRate()));
+    moves.learningRate(settings.number(Keys.LEARNING_RATE, 0, 1e6).orElse(settings.learningRate()));
     settings.number(Keys.WEIGHT_DECAY, 0, 1e6).ifPresent(moves::weightDecay);
     OptionalDouble norm = settings.number(Keys.MAX_NORM, 0, Double.MAX_VALUE);
     // transformers' way to say that gradients are not clipped.

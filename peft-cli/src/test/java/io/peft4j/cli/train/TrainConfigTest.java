@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import io.peft4j.PeftException;
 import io.peft4j.torch.Precision;
 import io.peft4j.train.data.Packing;
@@ -169,9 +170,51 @@ final class TrainConfigTest {
   void methodsAreListed() {
     String message = problem(LEAST.replace("method: lora", "method: lorra"));
     assertTrue(
-        message.contains("method must be one of full, ia3, lora, vera, was \"lorra\""), message);
+        message.contains("method must be one of full, hybrid, ia3, lora, vera, was \"lorra\""),
+        message);
     assertTrue(problem(LEAST.replace("method: lora", "")).contains("method is needed"));
-    assertTrue(problem(LEAST.replace("method: lora", "method: [lora, full]")).contains("hybrid"));
+  }
+
+  @Test
+  void aListOfMethodsIsAHybrid() {
+    Settings plain =
+        read(LEAST.replace("method: lora", "method: [lora, ia3]") + "lora_rank: 4\n").settings();
+    assertEquals("hybrid", plain.methodName());
+    JsonNode parts = plain.methodConfig().toJson().get("parts");
+    assertEquals("lora", parts.get(0).get("name").textValue());
+    assertEquals(4, parts.get(0).get("config").get("r").intValue());
+    assertEquals("IA3", parts.get(1).get("peft_type").textValue());
+    assertEquals(2e-4, plain.learningRate());
+    Settings own =
+        read(LEAST.replace(
+                    "method: lora",
+                    "method: [{method: lora, name: a, r: 2}, {method: lora, name: b}, vera]")
+                + "r: 16\n")
+            .settings();
+    parts = own.methodConfig().toJson().get("parts");
+    assertEquals(2, parts.get(0).get("config").get("r").intValue());
+    assertEquals(16, parts.get(1).get("config").get("r").intValue());
+    assertEquals("b", parts.get(1).get("name").textValue());
+    assertEquals("vera", parts.get(2).get("name").textValue());
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "[lora, full] | the method of a part must be one of ia3, lora, vera, was \"full\"",
+        "[lora, hybrid] | must be one of",
+        "[lora, lora] | are named 'lora'",
+        "[3] | must be one of",
+        "[] | at least one part",
+        "[{method: lora, rnk: 2}] | lora has no setting 'rnk'; nearest: r",
+        "[{method: lora, name: a/b}] | a/b",
+      })
+  void listsThatAreNoHybrids(String list, String expected) {
+    Settings settings = read(LEAST.replace("method: lora", "method: " + list)).settings();
+    String message =
+        String.valueOf(assertThrows(PeftException.class, settings::methodConfig).getMessage());
+    assertTrue(message.contains(expected) && message.contains("run.yaml: "), message);
   }
 
   @Test
