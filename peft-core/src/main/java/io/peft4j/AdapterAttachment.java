@@ -45,7 +45,7 @@ final class AdapterAttachment {
     adapters.checkFree(name);
     try (LeasedAdapters leased = adapters.lease(AdapterSet.of(from));
         NDManager tensors = NDManager.newBaseManager(backbone.device(), "PyTorch")) {
-      Adapter source = leased.get(from);
+      Adapter source = adapters.one(from);
       PeftMethod method = PeftMethods.of(source.config());
       PeftConfig config = AdapterStates.config(source, method);
       install(name, attach(method, config, AdapterStates.copy(source, tensors)), null);

@@ -2,14 +2,18 @@ package io.peft4j;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDScope;
+import io.peft4j.nn.EffectiveWeights;
 import io.peft4j.nn.LayerAdapter;
 import io.peft4j.nn.LowRankTerm;
+import io.peft4j.nn.Pass.Segment;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.spi.Adapter;
 import io.peft4j.target.LayerSpec;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.GradMode;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -17,18 +21,26 @@ import org.jspecify.annotations.Nullable;
 final class LayerDeltas {
   private LayerDeltas() {}
 
-  static List<LayerDelta> of(ModelLayout layout, WeightSnapshot weights, Adapter adapter) {
+  /** What adapters that act together add. */
+  static List<LayerDelta> of(
+      ModelLayout layout, WeightSnapshot weights, Collection<Adapter> adapters) {
     List<LayerDelta> deltas = new ArrayList<>();
     try (GradMode off = GradMode.off()) {
       for (LayerSpec layer : layout.layers()) {
-        LayerAdapter effect = adapter.layer(layer.slot());
         int index = layout.parameterIndex(layer.weightName());
-        NDArray own = adapter.override(index);
-        if (effect != null || own != null) {
+        List<Adapter> acting =
+            adapters.stream()
+                .filter(a -> a.layer(layer.slot()) != null || a.override(index) != null)
+                .toList();
+        if (!acting.isEmpty()) {
           try (NDScope scope = new NDScope()) {
             scope.suppressNotUsedWarning();
             NDArray weight = weights.weight(index).dense();
-            double norm = norm(weight, effect, own);
+            Adapter only = acting.get(0);
+            double norm =
+                acting.size() == 1
+                    ? norm(weight, only.layer(layer.slot()), only.override(index))
+                    : norm(layout, weights, layer, acting);
             if (!Double.isNaN(norm)) {
               deltas.add(new LayerDelta(layer.path(), norm, norm / norm(weight)));
             }
@@ -37,6 +49,22 @@ final class LayerDeltas {
       }
     }
     return deltas;
+  }
+
+  private static double norm(
+      ModelLayout layout, WeightSnapshot weights, LayerSpec layer, List<Adapter> acting) {
+    for (Adapter adapter : acting) {
+      LayerAdapter effect = adapter.layer(layer.slot());
+      if (effect != null && effect.notMergeable() != null) {
+        return Double.NaN;
+      }
+    }
+    float[] strengths = new float[acting.size()];
+    Arrays.fill(strengths, 1);
+    Segment segment = new Segment(0, Long.MAX_VALUE, acting, strengths);
+    NDArray changed = EffectiveWeights.weight(layout, weights, segment, layer);
+    NDArray weight = weights.weight(layout.parameterIndex(layer.weightName())).dense();
+    return changed == null ? 0 : norm(changed.sub(weight));
   }
 
   /** NaN where the effect fits into no weight. */

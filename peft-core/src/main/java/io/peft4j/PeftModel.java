@@ -533,7 +533,13 @@ public final class PeftModel implements PassSource, AutoCloseable {
    */
   public List<LayerDelta> layerDeltas(String name) {
     try (WeightSnapshot weights = merging.leaseBase()) {
-      return use(name, adapter -> LayerDeltas.of(layout(), weights, adapter));
+      return use(
+          name,
+          adapter ->
+              LayerDeltas.of(
+                  layout(),
+                  weights,
+                  adapter.parts().isEmpty() ? List.of(adapter) : adapter.parts().values()));
     }
   }
 

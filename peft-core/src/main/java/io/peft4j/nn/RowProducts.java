@@ -55,11 +55,18 @@ record RowProducts(NDArray a, NDArray b, NDArray scale) implements AutoCloseable
     double dropout = -1;
     for (int i = 0; i < strengths.length; i++) {
       Segment segment = segments.get(i);
-      if (segment.adapters().size() > 1) {
-        return null;
+      LayerAdapter adapter = null;
+      float strength = 1;
+      for (int j = 0; j < segment.adapters().size(); j++) {
+        LayerAdapter effect = segment.adapters().get(j).layer(layer.slot());
+        if (effect != null && adapter != null) {
+          return null;
+        }
+        if (effect != null) {
+          adapter = effect;
+          strength = segment.strengths()[j];
+        }
       }
-      LayerAdapter adapter =
-          segment.adapters().isEmpty() ? null : segment.adapters().get(0).layer(layer.slot());
       LowRankTerm term = adapter == null ? null : adapter.lowRank();
       if (adapter != null && term == null) {
         return null;
@@ -70,7 +77,7 @@ record RowProducts(NDArray a, NDArray b, NDArray scale) implements AutoCloseable
           return null;
         }
         dropout = own;
-        strengths[i] = segment.strengths()[0];
+        strengths[i] = strength;
       }
       terms.add(term);
     }

@@ -8,9 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
+import io.peft4j.AdapterCache;
 import io.peft4j.AdapterSet;
 import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
+import io.peft4j.LayerDelta;
 import io.peft4j.MergeReport;
 import io.peft4j.Peft;
 import io.peft4j.PeftModel;
@@ -19,6 +21,7 @@ import io.peft4j.ia3.Ia3Config;
 import io.peft4j.lora.LoraConfig;
 import io.peft4j.testkit.TestNetwork;
 import io.peft4j.torch.GradMode;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -26,6 +29,7 @@ import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 /** Parts of a hybrid, each by itself. */
 final class HybridPartsTest {
@@ -228,5 +232,62 @@ final class HybridPartsTest {
         model.layerReport("default").stream()
             .anyMatch(l -> l.path().equals("layers.0") && l.effect().equals("domain: nudge")));
     assertEquals(2, model.layerReport("default/domain").size());
+  }
+
+  @Test
+  void wholesAndPartsAreCopied() {
+    model.copyAdapter("default", "copy");
+    model.copyAdapter("default/task", "alone");
+    assertArrayEquals(output("default"), output("copy"));
+    assertArrayEquals(output("default/domain"), output("copy/domain"));
+    assertArrayEquals(output("default/task"), output("alone"));
+    model.deleteAdapter("default");
+    assertEquals(List.of("copy", "alone"), model.adapterNames());
+  }
+
+  @Test
+  void whatAHybridAddsToWeightsIsTheSumOfItsParts() {
+    List<LayerDelta> task = model.layerDeltas("default/task");
+    List<LayerDelta> more = model.layerDeltas("default/more");
+    List<LayerDelta> all = model.layerDeltas("default");
+    assertEquals(
+        List.of("layers.0.mix", "layers.0.up", "layers.1.mix", "layers.1.up"),
+        all.stream().map(LayerDelta::path).toList());
+    assertEquals(task.get(0), all.get(0));
+    // Both act there; their sum is no longer than both together, nor shorter than the difference.
+    assertTrue(all.get(1).norm() < task.get(1).norm() + more.get(0).norm() + 1e-5);
+    assertTrue(all.get(1).norm() > Math.abs(task.get(1).norm() - more.get(0).norm()) - 1e-5);
+    assertTrue(model.layerDeltas("default/domain").isEmpty());
+  }
+
+  @Test
+  void manyRowsOfHybridsAreComputedTogether() {
+    model.copyAdapter("default", "second");
+    randomise(model, "second", 8);
+    model.copyAdapter("default", "third");
+    randomise(model, "third", 9);
+    float[][] expected = {output("second"), output("third"), output("default"), output()};
+    float[] mixed = output(AdapterSet.rows("second", "third", "default", "__base__"));
+    int width = mixed.length / TestNetwork.ROWS;
+    for (int i = 0; i < mixed.length; i++) {
+      assertEquals(expected[i / width][i], mixed[i], 1e-5);
+    }
+  }
+
+  @Test
+  void aCacheServesHybridsAndTheirParts(@TempDir Path directory) {
+    float[] whole = output("default");
+    float[] task = output("default/task");
+    model.saveAs("default", directory);
+    model.deleteAdapter("default");
+    try (AdapterCache cache = model.cache(0)) {
+      cache.register("saved", directory);
+      try (NDManager step = manager.newSubManager()) {
+        assertArrayEquals(
+            whole, cache.with("saved").forward(network.inputs(step)).head().toFloatArray());
+        assertArrayEquals(
+            task, cache.with("saved/task").forward(network.inputs(step)).head().toFloatArray());
+      }
+    }
   }
 }

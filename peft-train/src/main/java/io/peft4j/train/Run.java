@@ -217,6 +217,10 @@ final class Run {
           "step " + number + ": no label of its batches counts: " + String.join("; ", batches));
     }
     checked = all ? null : acting;
+    if (acting.stream().anyMatch(name -> name.indexOf('/') >= 0)) {
+      // Rows that name parts of hybrids: which tensors those have is not known here.
+      reach = null;
+    }
     update(number, sum / items, several ? 1.0 / items : 1, batches);
   }
 
