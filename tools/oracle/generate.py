@@ -25,6 +25,7 @@ AREAS = [
     "instruction",
     "onnx_adapters",
     "quantization",
+    "qlora",
 ]
 
 

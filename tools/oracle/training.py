@@ -74,9 +74,9 @@ def batches(spec):
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-def train(spec, start, data, attention="sdpa"):
+def train(spec, start, data, attention="sdpa", base=None):
     """The plainest loop: every trainable tensor in one group, decay on all of them."""
-    base = load_base(spec["base"])
+    base = base or load_base(spec["base"])
     base.set_attn_implementation("eager" if family(spec["base"]) == "gemma2" else attention)
     model = PeftModel.from_pretrained(base, str(start), is_trainable=True).train()
     params = [p for p in model.parameters() if p.requires_grad]

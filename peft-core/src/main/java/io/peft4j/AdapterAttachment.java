@@ -10,6 +10,7 @@ import io.peft4j.spi.AdapterBuilder;
 import io.peft4j.spi.AttachContext;
 import io.peft4j.spi.PeftMethod;
 import io.peft4j.spi.PeftMethods;
+import io.peft4j.spi.Preparation;
 import io.peft4j.state.SavedAdapter;
 import io.peft4j.torch.GradMode;
 import java.nio.file.Path;
@@ -31,7 +32,14 @@ final class AdapterAttachment {
   /** Adds an adapter, with new tensors if none are given. */
   void add(String name, PeftConfig config, @Nullable Map<String, NDArray> tensors) {
     adapters.checkFree(name);
-    install(name, attach(PeftMethods.of(config), config, tensors), null);
+    if (tensors != null) {
+      install(name, attach(PeftMethods.of(config), config, tensors, Map.of()), null);
+      return;
+    }
+    try (Preparation prepared = PeftMethods.of(config).prepare(backbone, config)) {
+      PeftConfig own = prepared.config();
+      install(name, attach(PeftMethods.of(own), own, null, prepared.beginnings()), null);
+    }
   }
 
   /** Adds a saved adapter. */
@@ -48,7 +56,7 @@ final class AdapterAttachment {
       Adapter source = adapters.one(from);
       PeftMethod method = PeftMethods.of(source.config());
       PeftConfig config = AdapterStates.config(source, method);
-      install(name, attach(method, config, AdapterStates.copy(source, tensors)), null);
+      install(name, attach(method, config, AdapterStates.copy(source, tensors), Map.of()), null);
     }
   }
 
@@ -63,7 +71,7 @@ final class AdapterAttachment {
       method = PeftMethods.of(replaced.config());
       config = AdapterStates.config(replaced, method);
     }
-    install(name, attach(method, config, tensors), replaced);
+    install(name, attach(method, config, tensors, Map.of()), replaced);
   }
 
   /** A saved adapter under no name, leased once for the caller. */
@@ -71,12 +79,15 @@ final class AdapterAttachment {
     PeftMethod method = PeftMethods.of(directory);
     try (SavedAdapter saved = method.read(directory);
         NDManager tensors = NDManager.newBaseManager(backbone.device(), "PyTorch")) {
-      return attach(method, saved.config(), saved.tensors(tensors));
+      return attach(method, saved.config(), saved.tensors(tensors), Map.of());
     }
   }
 
   private Adapter attach(
-      PeftMethod method, PeftConfig config, @Nullable Map<String, NDArray> tensors) {
+      PeftMethod method,
+      PeftConfig config,
+      @Nullable Map<String, NDArray> tensors,
+      Map<String, NDArray> beginnings) {
     NDManager owner = NDManager.newBaseManager(backbone.device(), "PyTorch");
     try (GradMode off = GradMode.off();
         NDScope scope = new NDScope();
@@ -84,6 +95,7 @@ final class AdapterAttachment {
       scope.suppressNotUsedWarning();
       AdapterBuilder builder = new AdapterBuilder(backbone.layout(), config, owner);
       method.attach(new AttachContext(backbone, weights, config, owner, tensors), builder);
+      beginnings.forEach((key, values) -> values.copyTo(builder.parameters().get(key)));
       Adapter adapter = builder.build();
       AdapterConflicts.checkParts(backbone.layout(), adapter);
       return adapter;

@@ -58,10 +58,10 @@ final class MergePlan {
     return set;
   }
 
-  MergeReport report() {
+  MergeReport report(List<MergeReport.MergedWeight> packed) {
     Map<String, String> reasons = new LinkedHashMap<>();
     live.forEach((member, reason) -> reasons.put(member.name(), reason));
-    return new MergeReport(folded.stream().map(Member::name).toList(), reasons);
+    return new MergeReport(folded.stream().map(Member::name).toList(), reasons, packed);
   }
 
   private void keep(Member member, String reason) {

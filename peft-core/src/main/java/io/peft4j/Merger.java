@@ -9,40 +9,63 @@ import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.target.LayerSpec;
 import io.peft4j.target.ModelLayout;
 import io.peft4j.torch.GradMode;
+import io.peft4j.torch.Kernel;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Scopes;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /** Computes the weights that take the place of the base's when adapters are merged. */
 final class Merger {
+  private static final Kernel DISTANCE =
+      Kernel.of(
+          "a: Tensor, b: Tensor -> Tensor", "return torch.linalg_vector_norm(torch.sub(a, b))");
+
   private final ModelLayout layout;
   private final WeightSnapshot weights;
   private final Segment segment;
-  private final boolean safe;
+  private final Form form;
   private final Map<Integer, Weight> merged = new HashMap<>();
+  private final List<MergeReport.MergedWeight> packed = new ArrayList<>();
 
   /** Copies that are put in place unchanged: tied parameters stay one. */
   private final Map<NDArray, Weight> copies = new IdentityHashMap<>();
 
-  private Merger(ModelLayout layout, WeightSnapshot weights, Segment segment, boolean safe) {
-    this.layout = layout;
-    this.weights = weights;
-    this.segment = segment;
-    this.safe = safe;
+  /** What becomes of merged values. */
+  enum Form {
+    /** They are held as they are. */
+    VALUES,
+    /** They are held as they are if they are finite; else nothing is merged. */
+    FINITE_VALUES,
+    /** They are stored as the base's were, if they are finite; else nothing is merged. */
+    AS_STORED
   }
 
   /**
-   * The merged weights by parameter index, owned by the caller; nothing is left behind on error.
+   * Merged weights.
+   *
+   * @param weights by parameter index, owned by the caller
+   * @param packed what storing them has added
    */
-  static Map<Integer, Weight> merge(
-      ModelLayout layout, WeightSnapshot weights, Segment segment, boolean safe) {
-    Merger merger = new Merger(layout, weights, segment, safe);
+  record Result(Map<Integer, Weight> weights, List<MergeReport.MergedWeight> packed) {}
+
+  private Merger(ModelLayout layout, WeightSnapshot weights, Segment segment, Form form) {
+    this.layout = layout;
+    this.weights = weights;
+    this.segment = segment;
+    this.form = form;
+  }
+
+  /** Merges; nothing is left behind on error. */
+  static Result merge(ModelLayout layout, WeightSnapshot weights, Segment segment, Form form) {
+    Merger merger = new Merger(layout, weights, segment, form);
     try (GradMode off = GradMode.off()) {
       merger.run();
-      return merger.merged;
+      return new Result(merger.merged, List.copyOf(merger.packed));
     } catch (RuntimeException e) {
       merger.merged.values().stream().distinct().forEach(Weight::close);
       throw e;
@@ -77,15 +100,27 @@ final class Merger {
       merged.put(index, tied);
       return;
     }
+    if (form != Form.VALUES && !Ops.allFinite(array)) {
+      throw new AdapterStateException(
+          "merging would put NaN or infinite values into " + name + "; nothing was changed");
+    }
+    Weight base = weights.weight(index);
     NDArray own = copy ? array.duplicate() : array;
-    Weight weight = weights.weight(index).withValues(Scopes.unmanaged(own));
+    boolean packs = form == Form.AS_STORED && !base.stored(name).isEmpty();
+    // What has been packed is compared with the values, so these stay until the scope ends.
+    Weight weight = packs ? base.withStored(own) : base.withValues(Scopes.unmanaged(own));
     merged.put(index, weight);
     if (copy) {
       copies.put(array, weight);
     }
-    if (safe && !Ops.allFinite(own)) {
-      throw new AdapterStateException(
-          "merging would put NaN or infinite values into " + name + "; nothing was changed");
+    if (packs) {
+      packed.add(
+          new MergeReport.MergedWeight(
+              name, distance(own, base.dense()), distance(weight.dense(), own)));
     }
+  }
+
+  private static double distance(NDArray a, NDArray b) {
+    return DISTANCE.call(a, b).getFloat();
   }
 }

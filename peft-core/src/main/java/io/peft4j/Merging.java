@@ -5,7 +5,6 @@ import io.peft4j.nn.Pass.Segment;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.nn.WeightStore;
-import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -57,6 +56,19 @@ final class Merging {
   }
 
   MergeReport merge(AdapterSet set, boolean safe) {
+    return merge(set, safe ? Merger.Form.FINITE_VALUES : Merger.Form.VALUES);
+  }
+
+  MergeReport mergeAsStored(AdapterSet set) {
+    AdapterSet before = set();
+    if (!before.isNone()) {
+      throw new AdapterStateException(
+          "adapters " + before + " are merged already: unmerge before merging as stored");
+    }
+    return merge(set, Merger.Form.AS_STORED);
+  }
+
+  private MergeReport merge(AdapterSet set, Merger.Form form) {
     if (!set.rows().isEmpty()) {
       throw new AdapterStateException("adapters that are chosen by row cannot be merged");
     }
@@ -75,12 +87,12 @@ final class Merging {
         held) {
       MergePlan plan = MergePlan.of(backbone.layout(), held.members());
       Segment folded = Members.segment(0, Long.MAX_VALUE, plan.folded());
-      return install(set, held, plan, Merger.merge(backbone.layout(), weights, folded, safe));
+      return install(set, held, plan, Merger.merge(backbone.layout(), weights, folded, form));
     }
   }
 
   private MergeReport install(
-      AdapterSet set, LeasedAdapters held, MergePlan plan, Map<Integer, Weight> result) {
+      AdapterSet set, LeasedAdapters held, MergePlan plan, Merger.Result result) {
     boolean installed = false;
     try {
       synchronized (adapters) {
@@ -91,17 +103,19 @@ final class Merging {
         if (!held.all().equals(set.names().stream().map(adapters::get).toList())) {
           throw new AdapterStateException("adapters " + set + " were replaced while being merged");
         }
+        MergeReport report;
         synchronized (backbone.weights()) {
           checkAlone();
-          WeightStore.Replacement replacement = backbone.weights().replace(result);
-          merged = new Merged(set, replacement, plan.live(), plan.report());
+          WeightStore.Replacement replacement = backbone.weights().replace(result.weights());
+          report = plan.report(result.packed());
+          merged = new Merged(set, replacement, plan.live(), report);
         }
         installed = true;
-        return plan.report();
+        return report;
       }
     } finally {
       if (!installed) {
-        result.values().forEach(Weight::close);
+        result.weights().values().forEach(Weight::close);
       }
     }
   }

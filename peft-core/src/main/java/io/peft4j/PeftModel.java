@@ -393,6 +393,20 @@ public final class PeftModel implements PassSource, AutoCloseable {
   }
 
   /**
+   * Merges chosen adapters into weights that are stored as the base's are: those of a base in 4
+   * bits are quantized again, which loses a part of what the adapters do. {@link #merge} loses
+   * nothing, and takes more memory. NaN and infinity are refused.
+   *
+   * @param set adapters that act on every row
+   * @return what was lost, and how much the adapters do; empty if no weight is packed
+   * @throws AdapterStateException if something is merged already, or as for {@link
+   *     #merge(AdapterSet, boolean)}; nothing is changed then
+   */
+  public MergeReport mergeAsStored(AdapterSet set) {
+    return merging.mergeAsStored(set);
+  }
+
+  /**
    * Puts the base back as it was before merging, bit for bit. Does nothing if nothing is merged.
    */
   public void unmerge() {

@@ -47,7 +47,7 @@ public class AddAdapterBenchmark {
     PretrainedModel made = BaseShape.LLAMA.random(Boolean.getBoolean("peft4j.bench.tiny"));
     base = made;
     model = Peft.open(made);
-    config = layers.equals("qv") ? BaseShape.LLAMA.lora() : BaseShape.LLAMA.loraOnAll(8);
+    config = layers.equals("qv") ? BaseShape.LLAMA.lora() : BaseShape.LLAMA.loraOnAll();
   }
 
   /** Frees it. */

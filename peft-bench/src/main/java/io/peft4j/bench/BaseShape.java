@@ -112,6 +112,10 @@ enum BaseShape {
   }
 
   /** LoRA of rank 8 on all linear layers. */
+  LoraConfig loraOnAll() {
+    return loraOnAll(8);
+  }
+
   LoraConfig loraOnAll(int rank) {
     return LoraConfig.builder()
         .rank(rank)

@@ -25,7 +25,7 @@ final class MergeScenario {
     Figures figures = new Figures(settings.output());
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
         PretrainedModel base = BaseShape.LLAMA.random(settings.tiny());
-        PeftModel model = Peft.wrap(base, BaseShape.LLAMA.loraOnAll(8));
+        PeftModel model = Peft.wrap(base, BaseShape.LLAMA.loraOnAll());
         WeightSnapshot weights = base.weights().lease()) {
       List<NDArray> sources = new ArrayList<>();
       List<NDArray> targets = new ArrayList<>();

@@ -86,6 +86,15 @@ final class MergeCommand implements Callable<Integer> {
           "The most bytes in one file, such as 5GB or 500MiB (default: ${DEFAULT-VALUE}).")
   private String maxShardSize = "";
 
+  @Option(
+      names = "--into-4bit",
+      description = {
+        "Merge back into a base's 4 bits, which loses a part of what the adapters do; how much is"
+            + " said.",
+        "Without it what a base in 4 bits unpacks to is merged into and saved in 16 or 32 bits."
+      })
+  private boolean packed;
+
   /** Made by picocli. */
   MergeCommand() {}
 
@@ -100,6 +109,10 @@ final class MergeCommand implements Callable<Integer> {
     TensorType chosen = type == null ? null : type(type);
     long shardSize = Sizes.parse("--max-shard-size", maxShardSize);
     NewDirectory.check(target);
+    if (packed && (GgufFile.isNamedSo(base) || BaseFiles.read(base).packed().isEmpty())) {
+      throw new InvalidConfigException(
+          "--into-4bit: " + base + " is not in 4 bits of bitsandbytes; peft quantize makes one so");
+    }
     Path rest = live;
     if (rest != null) {
       NewDirectory.check(rest);
@@ -109,18 +122,26 @@ final class MergeCommand implements Callable<Integer> {
     try (PretrainedModel model = PretrainedModel.load(base, BaseFiles.FLOAT32);
         PeftModel adapted = Peft.open(model)) {
       request.apply(adapted);
-      report = adapted.merge(active, true);
+      SaveOptions.Builder options = SaveOptions.builder().type(stored).maxShardSize(shardSize);
+      if (packed) {
+        report = adapted.mergeAsStored(active);
+        options.asStored();
+      } else {
+        report = adapted.merge(active, true);
+      }
       if (rest == null) {
         requireAll(report);
       }
-      SaveOptions options = SaveOptions.builder().type(stored).maxShardSize(shardSize).build();
-      NewDirectory.write(target, directory -> model.save(directory, options));
+      NewDirectory.write(target, directory -> model.save(directory, options.build()));
       if (rest != null && !report.live().isEmpty()) {
         String[] names = report.live().keySet().toArray(String[]::new);
         NewDirectory.write(rest, directory -> adapted.save(directory, names));
       }
     }
     report(active, report, stored);
+    if (packed) {
+      report(report);
+    }
     return 0;
   }
 
@@ -131,6 +152,18 @@ final class MergeCommand implements Callable<Integer> {
       throw new PeftException(
           e.getMessage() + "; give --live DIR to save that beside the merged model", e);
     }
+  }
+
+  private void report(MergeReport lost) {
+    spec.commandLine()
+        .getOut()
+        .printf(
+            Locale.ROOT,
+            "back in 4 bits %d weights are off by %.4g, where the adapters change them by %.4g%s%n",
+            lost.weights().size(),
+            lost.error(),
+            lost.effect(),
+            lost.error() < lost.effect() ? "" : ": the adapters are mostly lost");
   }
 
   private void report(AdapterSet active, MergeReport report, TensorType stored) {

@@ -89,6 +89,44 @@ final class MergeCommandTest {
     assertEquals(name, Json.readObject(directory.resolve("config.json")).get("dtype").textValue());
   }
 
+  private Path quantized() {
+    Path base = temporary.resolve("quantized");
+    Cli.run("quantize", "--base", LLAMA, "--out", base, "--double-quant").succeeded();
+    return base;
+  }
+
+  @Test
+  void aBaseInFourBitsIsMergedIntoWhatItUnpacksTo() throws IOException {
+    Path base = quantized();
+    Path out = temporary.resolve("merged");
+    Cli run = merge(base, Cli.adapter("llama-lora"), out).succeeded();
+    assertTrue(run.out().contains(" in float32, "), run.out());
+    assertTypes(out, TensorType.F32, "float32");
+    assertFalse(Json.readObject(out.resolve("config.json")).has("quantization_config"));
+    Cli.run("inspect", "--base", out).succeeded();
+  }
+
+  @Test
+  void aBaseInFourBitsIsMergedBackByName() throws IOException {
+    Path base = quantized();
+    Path out = temporary.resolve("packed");
+    Cli run = merge(base, Cli.adapter("llama-lora"), out, "--into-4bit").succeeded();
+    assertTrue(run.out().matches("(?s).*back in 4 bits [0-9]+ weights are off by .*"), run.out());
+    assertTrue(Json.readObject(out.resolve("config.json")).has("quantization_config"));
+    try (Checkpoint before = Checkpoint.open(base);
+        Checkpoint after = Checkpoint.open(out)) {
+      assertEquals(before.names(), after.names());
+      String adapted = "model.layers.0.self_attn.q_proj.weight";
+      String other = "model.layers.0.mlp.down_proj.weight";
+      assertFalse(before.buffer(adapted).equals(after.buffer(adapted)));
+      assertEquals(before.buffer(other), after.buffer(other));
+    }
+    Cli.run("inspect", "--base", out).succeeded();
+    merge(LLAMA, Cli.adapter("llama-lora"), temporary.resolve("no"), "--into-4bit")
+        .refused("--into-4bit", "is not in 4 bits");
+    assertEquals(List.of("packed", "quantized"), left());
+  }
+
   @Test
   void shardsAreNoLargerThanAsked() throws IOException {
     Path out = temporary.resolve("shards");

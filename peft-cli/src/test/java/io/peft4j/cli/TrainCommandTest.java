@@ -117,6 +117,52 @@ final class TrainCommandTest {
   }
 
   @Test
+  void aRunOverFourBitsLeavesAnOrdinaryAdapterAndCanGoOn() throws IOException {
+    Path config =
+        config(
+            """
+            method: qlora
+            quantization_bit: 4
+            bnb_4bit_quant_type: nf4
+            lora_rank: 4
+            lora_target: all
+            init_lora_weights: loftq
+            save_steps: 6
+            gradient_checkpointing: true
+            """);
+    Cli run = trained("train", config);
+    Path out = work.resolve("out");
+    assertTrue(run.out().startsWith("steps=12 loss="), run.out());
+    byte[] whole = Files.readAllBytes(out.resolve("adapter_model.safetensors"));
+    JsonNode json = new ObjectMapper().readTree(out.resolve("adapter_config.json").toFile());
+    assertEquals("LORA", json.get("peft_type").textValue());
+    assertTrue(json.get("init_lora_weights").isBoolean());
+    try (PretrainedModel model = PretrainedModel.load(base);
+        PeftModel adapted = PeftModel.load(model, out)) {
+      assertEquals(14, adapted.layerReport(Peft.DEFAULT_ADAPTER).size());
+    }
+
+    try (Stream<Path> files = Files.walk(out.resolve("checkpoint-12"))) {
+      for (Path file : files.sorted((a, b) -> b.compareTo(a)).toList()) {
+        Files.delete(file);
+      }
+    }
+    trained("train", config, "resume_from_checkpoint=true");
+    assertArrayEquals(whole, Files.readAllBytes(out.resolve("adapter_model.safetensors")));
+
+    Path saved = work.resolve("saved");
+    Files.move(out, saved);
+    Path more =
+        config(
+            "method: qlora\nload_in_4bit: true\nbnb_4bit_use_double_quant: false\nadapter: %s\n"
+                .formatted(saved));
+    assertTrue(trained("train", more).out().startsWith("steps=12 loss="));
+    Cli refused = Cli.run("train", more, "lora_r=4");
+    assertEquals(2, refused.code());
+    assertTrue(refused.err().contains("its own settings"), refused.err());
+  }
+
+  @Test
   void aRunThatWasCutOffEndsWithTheSameBits() throws IOException {
     Path config = config("method: lora\nr: 4\nlora_dropout: 0.1\nsave_steps: 3\n");
     trained("train", config);

@@ -2,6 +2,7 @@ package io.peft4j.nn;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.state.TensorType;
 import io.peft4j.torch.MappedPages;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Precision;
@@ -15,6 +16,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class HalfWeight implements Weight {
   private final NDArray array;
+  private final TensorType type;
   private final Shape shape;
   private final Precision precision;
   private final FewRows fewRows = new FewRows(HalfPacking.INSTANCE);
@@ -25,10 +27,12 @@ public final class HalfWeight implements Weight {
    * A weight that closes its array when it is closed.
    *
    * @param array float16 or bfloat16 array, not attached to a manager that is closed earlier
+   * @param type which of them: F16 or BF16
    * @param precision what {@link #linear} computes in
    */
-  public HalfWeight(NDArray array, Precision precision) {
+  public HalfWeight(NDArray array, TensorType type, Precision precision) {
     this.array = array;
+    this.type = type;
     this.precision = precision;
     shape = array.getShape();
   }
@@ -36,6 +40,11 @@ public final class HalfWeight implements Weight {
   @Override
   public Shape shape() {
     return shape;
+  }
+
+  @Override
+  public TensorType type() {
+    return type;
   }
 
   @Override

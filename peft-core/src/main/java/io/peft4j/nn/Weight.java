@@ -2,10 +2,13 @@ package io.peft4j.nn;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.state.SafeTensorsWriter;
+import io.peft4j.state.TensorType;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Precision;
 import java.util.List;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -119,6 +122,36 @@ public interface Weight extends AutoCloseable {
    */
   default Weight withValues(NDArray values) {
     return DenseWeight.owning(values);
+  }
+
+  /**
+   * A weight that takes this one's place with other values and is packed as this one is. Only where
+   * {@link #stored} says that this one is packed.
+   *
+   * @param values finite float32 array of {@link #shape()}; stays the caller's
+   * @return the new weight; this one stays as it is
+   */
+  default Weight withStored(NDArray values) {
+    throw new UnsupportedOperationException("this weight is not packed");
+  }
+
+  /**
+   * The type of the values, whatever holds them.
+   *
+   * @return F32, or F16 or BF16 if they are of that type
+   */
+  default TensorType type() {
+    return TensorType.F32;
+  }
+
+  /**
+   * How a file says that its tensors are stored as {@link #stored} gives them: the {@code
+   * quantization_config} of {@code config.json}.
+   *
+   * @return the keys; empty if the weight is written as its values
+   */
+  default Optional<ObjectNode> quantization() {
+    return Optional.empty();
   }
 
   /**

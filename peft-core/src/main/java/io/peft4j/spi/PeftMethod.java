@@ -3,10 +3,12 @@ package io.peft4j.spi;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.InvalidConfigException;
 import io.peft4j.PeftConfig;
+import io.peft4j.nn.Backbone;
 import io.peft4j.state.AdapterState;
 import io.peft4j.state.PeftDirectory;
 import io.peft4j.state.SavedAdapter;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Set;
 
 /**
@@ -38,6 +40,20 @@ public interface PeftMethod {
    * @throws InvalidConfigException if a value is wrong or asks for what is not implemented
    */
   PeftConfig readConfig(ObjectNode json);
+
+  /**
+   * Makes a base ready for adapters, before one is added: a method that wants the base held in
+   * another way sees to it here.
+   *
+   * @param base the base model
+   * @param config a configuration of this method
+   * @return what is attached, perhaps by another method; the caller closes it
+   * @throws InvalidConfigException if the configuration does not fit the base, of which nothing is
+   *     changed then
+   */
+  default Preparation prepare(Backbone base, PeftConfig config) {
+    return new Preparation(config, Map.of());
+  }
 
   /**
    * Makes an adapter: new tensors, or the saved ones of the context. Called without gradients,
@@ -75,6 +91,16 @@ public interface PeftMethod {
    * @return the names
    */
   default Set<String> settings() {
+    return Set.of();
+  }
+
+  /**
+   * Those of {@link #settings} that are about the base, and so hold where a saved adapter is gone
+   * on with too.
+   *
+   * @return the names
+   */
+  default Set<String> baseSettings() {
     return Set.of();
   }
 

@@ -8,6 +8,7 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.NDScope;
 import ai.djl.ndarray.types.Shape;
+import io.peft4j.state.TensorType;
 import io.peft4j.torch.GradMode;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Precision;
@@ -34,7 +35,8 @@ class FewRowsTest {
       scope.suppressNotUsedWarning();
       NDArray wide = manager.randomNormal(new Shape(OUT, IN));
       NDArray half = Scopes.unmanaged(bfloat ? Ops.toBfloat16(wide) : Ops.toFloat16(wide));
-      try (HalfWeight weight = new HalfWeight(half, Precision.BFLOAT16)) {
+      try (HalfWeight weight =
+          new HalfWeight(half, bfloat ? TensorType.BF16 : TensorType.F16, Precision.BFLOAT16)) {
         NDArray bias = manager.randomNormal(new Shape(OUT));
         long before = weight.bytes();
         for (int time = 0; time < 3; time++) {
@@ -60,7 +62,8 @@ class FewRowsTest {
       NDArray wide = manager.randomNormal(new Shape(IN, OUT));
       try (Weight weight =
           stored
-              ? new HalfWeight(Scopes.unmanaged(Ops.toBfloat16(wide)), Precision.BFLOAT16)
+              ? new HalfWeight(
+                  Scopes.unmanaged(Ops.toBfloat16(wide)), TensorType.BF16, Precision.BFLOAT16)
               : DenseWeight.owning(Scopes.unmanaged(wide.duplicate()), Precision.BFLOAT16)) {
         NDArray bias = manager.randomNormal(new Shape(OUT));
         long before = weight.bytes();

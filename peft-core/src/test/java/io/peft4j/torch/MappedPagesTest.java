@@ -11,6 +11,7 @@ import io.peft4j.nn.HalfWeight;
 import io.peft4j.state.SafeTensors;
 import io.peft4j.state.SafeTensorsWriter;
 import io.peft4j.state.SafeTensorsWriter.Entry;
+import io.peft4j.state.TensorType;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -65,7 +66,7 @@ class MappedPagesTest {
         SafeTensors file = SafeTensors.open(written(manager));
         GradMode off = GradMode.off()) {
       NDArray array = Scopes.unmanaged(file.half(manager, "w"));
-      try (HalfWeight weight = new HalfWeight(array, Precision.FLOAT32)) {
+      try (HalfWeight weight = new HalfWeight(array, TensorType.BF16, Precision.FLOAT32)) {
         NDArray one = manager.ones(new Shape(1, 1, COLUMNS));
         NDArray many = manager.ones(new Shape(1, 40, COLUMNS));
         float[] expected = weight.linear(many, null).get("0, 0").toFloatArray();

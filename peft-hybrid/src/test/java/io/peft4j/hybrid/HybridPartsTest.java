@@ -170,7 +170,7 @@ final class HybridPartsTest {
     model.unmerge();
     assertArrayEquals(before, output("default"));
     MergeReport one = model.merge(AdapterSet.of("default/task"), true);
-    assertEquals(new MergeReport(List.of("default/task"), Map.of()), one);
+    assertEquals(new MergeReport(List.of("default/task"), Map.of(), List.of()), one);
     AdapterStateException e =
         assertThrows(AdapterStateException.class, () -> model.deleteAdapter("default/task"));
     assertTrue(String.valueOf(e.getMessage()).contains("default/task"));

@@ -8,4 +8,4 @@ import ai.djl.ndarray.NDArray;
  * @param a float32 [rank, in...]
  * @param b float32 [out, rank...]
  */
-record Factors(NDArray a, NDArray b) {}
+public record Factors(NDArray a, NDArray b) {}

@@ -1,6 +1,7 @@
 package io.peft4j.lora;
 
 import ai.djl.engine.Engine;
+import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDScope;
 import io.peft4j.AdapterStateException;
 import io.peft4j.InvalidConfigException;
@@ -93,5 +94,31 @@ public final class Lora {
    */
   public static TargetSelection selection(LoraConfig config, ModelLayout layout) {
     return LoraTargets.selection(config, layout);
+  }
+
+  /**
+   * The low-rank product closest to a matrix: s·B·A of its largest singular values, shared between
+   * A and B as PiSSA does.
+   *
+   * @param matrix float32 [out, in]
+   * @param rank from 1 to min(out, in)
+   * @param scaling s, above 0
+   * @param iterations power iterations of the randomized decomposition; 0 for the exact one
+   * @return A [rank, in] and B [out, rank], float32, the caller's scope's
+   * @throws InvalidConfigException if the rank is larger
+   */
+  public static Factors closest(NDArray matrix, int rank, double scaling, int iterations) {
+    long largest = Math.min(matrix.getShape().get(0), matrix.getShape().get(1));
+    if (rank > largest) {
+      throw new InvalidConfigException(
+          "a matrix of shape "
+              + matrix.getShape()
+              + " has at most "
+              + largest
+              + " singular values, but the rank is "
+              + rank);
+    }
+    Factors wide = LoraInitializer.pissa(matrix, rank, scaling, iterations);
+    return new Factors(LinearAlgebra.narrow(wide.a()), LinearAlgebra.narrow(wide.b()));
   }
 }

@@ -6,6 +6,7 @@ import io.peft4j.nn.LayerCall;
 import io.peft4j.nn.LowRankTerm;
 import io.peft4j.nn.Weight;
 import io.peft4j.torch.Ops;
+import io.peft4j.torch.Scopes;
 import org.jspecify.annotations.Nullable;
 
 /** LoRA at a linear layer: y + s·B·A·dropout(x), and its DoRA form. */
@@ -63,18 +64,27 @@ final class LoraLinear implements LayerAdapter {
     if (magnitude == null || squares == null) {
       y = factors.addTo(output, x, call.strength());
     } else {
-      NDArray weight = straight(call.weight().dense());
-      // An adapter may bring its own weight for the layer, this one or another that acts too.
-      NDArray own = squares.of(call.weight(), weight);
-      NDArray ratio = magnitude.div(Dora.norms(weight, own, factors));
+      NDArray ratio = ratio(call.weight(), magnitude, squares);
       // With dropout the base's part is that of the dropped input too, as in PEFT.
       NDArray base =
           dropped
-              ? (transposed ? Ops.linear(x, weight, null) : call.weight().linear(x, null))
+              ? (transposed
+                  ? call.weight().linearTransposed(x, null)
+                  : call.weight().linear(x, null))
               : call.bias() == null ? call.baseOutput() : call.baseOutput().sub(call.bias());
       y = output.add(Dora.effect(base, x, ratio, factors, call.strength()));
     }
     return bias == null ? y : y.add(bias.mul(factors.scaled(call.strength())));
+  }
+
+  /** m/‖W + ΔW‖. A weight that is not held dense is made so for this alone. */
+  private NDArray ratio(Weight weight, NDArray m, Squares known) {
+    return Scopes.keepResult(
+        () -> {
+          NDArray dense = straight(weight.dense());
+          // An adapter may bring its own weight for the layer, this one or another that acts too.
+          return m.div(Dora.norms(dense, known.of(weight, dense), factors));
+        });
   }
 
   @Override

@@ -7,7 +7,6 @@ import io.peft4j.models.gguf.GgufConverter;
 import io.peft4j.models.gguf.GgufModel;
 import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
-import io.peft4j.spi.QuantizationConfig;
 import io.peft4j.state.AtomicFiles;
 import io.peft4j.state.CheckpointWriter;
 import io.peft4j.state.Json;
@@ -49,14 +48,15 @@ final class ModelWriter {
       SaveOptions options,
       ModelLayout layout,
       WeightSnapshot weights,
-      Blueprint blueprint,
-      @Nullable QuantizationConfig quantization) {
+      Blueprint blueprint) {
     List<Entry> entries = new ArrayList<>();
-    boolean quantized = false;
+    ObjectNode quantization = null;
     for (String name : layout.parameters().keySet()) {
       Weight weight = weights.weight(layout.parameterIndex(name));
       List<Entry> pieces = options.asStored() ? weight.stored(name) : List.of();
-      quantized |= !pieces.isEmpty();
+      if (!pieces.isEmpty() && quantization == null) {
+        quantization = weight.quantization().orElse(null);
+      }
       entries.addAll(pieces.isEmpty() ? List.of(entry(name, weight, options.type())) : pieces);
     }
     boolean untied = false;
@@ -70,8 +70,8 @@ final class ModelWriter {
     CheckpointWriter.write(target, entries, Map.of("format", "pt"), options.maxShardSize());
     ObjectNode config = (untied ? blueprint.untied() : blueprint).config().deepCopy();
     config.put(blueprint.dtypeKey(), torchName(options.type()));
-    if (quantized && quantization != null) {
-      config.set("quantization_config", quantization.toJson());
+    if (quantization != null) {
+      config.set("quantization_config", quantization);
     }
     AtomicFiles.writeString(target.resolve("config.json"), Json.toPythonString(config) + "\n");
   }

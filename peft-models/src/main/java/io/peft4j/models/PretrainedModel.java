@@ -22,7 +22,6 @@ import io.peft4j.nn.Weight;
 import io.peft4j.nn.WeightSnapshot;
 import io.peft4j.nn.WeightStore;
 import io.peft4j.spi.CheckpointWeights;
-import io.peft4j.spi.QuantizationConfig;
 import io.peft4j.spi.WeightStorages;
 import io.peft4j.state.AtomicFiles;
 import io.peft4j.state.Checkpoint;
@@ -60,21 +59,18 @@ public final class PretrainedModel extends AbstractBlock
   private final WeightStore weights;
   private final Device device;
   private final @Nullable Path directory;
-  private final @Nullable QuantizationConfig quantization;
 
   private PretrainedModel(
       Blueprint blueprint,
       Network network,
       Map<String, Weight> weights,
       Device device,
-      @Nullable Path directory,
-      @Nullable QuantizationConfig quantization) {
+      @Nullable Path directory) {
     this.blueprint = blueprint;
     this.network = network;
     this.weights = WeightStore.of(network.layout(), weights);
     this.device = device;
     this.directory = directory;
-    this.quantization = quantization;
   }
 
   /**
@@ -132,13 +128,7 @@ public final class PretrainedModel extends AbstractBlock
               WeightLoader.withoutTied(layout, names),
               options,
               WeightLoader.reader(checkpoint, own, layout, options));
-      return new PretrainedModel(
-          blueprint,
-          network,
-          weights,
-          options.device(),
-          directory,
-          storage == null ? null : storage.settings());
+      return new PretrainedModel(blueprint, network, weights, options.device(), directory);
     }
   }
 
@@ -161,7 +151,7 @@ public final class PretrainedModel extends AbstractBlock
               WeightLoader.withoutTied(network.layout(), names),
               options,
               (name, parameter) -> model.weight(name, options.precision()));
-      return new PretrainedModel(blueprint, network, weights, options.device(), file, null);
+      return new PretrainedModel(blueprint, network, weights, options.device(), file);
     }
   }
 
@@ -191,7 +181,7 @@ public final class PretrainedModel extends AbstractBlock
                                 encoder.tensor(name).bytes(),
                                 new Shape(encoder.shape(name)),
                                 DataType.FLOAT32))));
-    return new PretrainedModel(blueprint, network, weights, options.device(), null, null);
+    return new PretrainedModel(blueprint, network, weights, options.device(), null);
   }
 
   /**
@@ -209,7 +199,7 @@ public final class PretrainedModel extends AbstractBlock
     Blueprint blueprint = Blueprint.of(config, LoadOptions.defaults(), "the configuration");
     Network network = blueprint.network(weights.keySet());
     return new PretrainedModel(
-        blueprint, network, new LinkedHashMap<>(weights), Device.cpu(), null, null);
+        blueprint, network, new LinkedHashMap<>(weights), Device.cpu(), null);
   }
 
   /**
@@ -375,7 +365,7 @@ public final class PretrainedModel extends AbstractBlock
    */
   public void save(Path target, SaveOptions options) {
     try (WeightSnapshot lease = weights.lease()) {
-      ModelWriter.write(target, options, layout(), lease, blueprint, quantization);
+      ModelWriter.write(target, options, layout(), lease, blueprint);
     }
     ModelWriter.writeOthers(directory, target);
   }

@@ -174,7 +174,7 @@ final class WeightLoader {
     }
     Precision precision = options.precision().orElseGet(Precision::fastest);
     return new HalfWeight(
-        unmanaged(options.device(), manager -> store.half(manager, name)), precision);
+        unmanaged(options.device(), manager -> store.half(manager, name)), info.type(), precision);
   }
 
   /** How a model's weights are stored, or shall be; null if as plain tensors. */

@@ -70,8 +70,7 @@ final class BitsAndBytesWeights implements CheckpointWeights {
               ? QuantizedTensor.quantizeTransposed(config, tensors, name, layer.path())
               : QuantizedTensor.quantize(config, tensors, name, layer.path());
     }
-    return Optional.of(
-        new FourBitWeight(tensor, config.storageType(), transposed, precision(precision)));
+    return Optional.of(new FourBitWeight(tensor, config, transposed, precision(precision)));
   }
 
   /** The linear layer that a parameter is the weight of. */

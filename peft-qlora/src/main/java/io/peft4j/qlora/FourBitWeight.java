@@ -6,14 +6,18 @@ import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import ai.djl.pytorch.engine.PtNDArray;
 import ai.djl.pytorch.jni.JniUtils;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.nn.DenseWeight;
 import io.peft4j.nn.Weight;
 import io.peft4j.state.SafeTensorsWriter.Entry;
 import io.peft4j.state.TensorType;
+import io.peft4j.target.LayerKind;
+import io.peft4j.target.LayerSpec;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Precision;
 import io.peft4j.torch.Scopes;
 import java.util.List;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -22,7 +26,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class FourBitWeight implements Weight {
   private final QuantizedTensor tensor;
-  private final TensorType storageType;
+  private final BitsAndBytesConfig config;
   private final boolean transposed;
   private final Precision precision;
 
@@ -30,14 +34,14 @@ public final class FourBitWeight implements Weight {
    * A weight that closes its tensor when it is closed.
    *
    * @param tensor the values
-   * @param storageType the type that files give the packed codes
+   * @param config what files say of it: type, block and double quantization are the tensor's own
    * @param transposed whether the layer has the matrix the other way round, as GPT-2 does
    * @param precision what products are computed in
    */
   FourBitWeight(
-      QuantizedTensor tensor, TensorType storageType, boolean transposed, Precision precision) {
+      QuantizedTensor tensor, BitsAndBytesConfig config, boolean transposed, Precision precision) {
     this.tensor = tensor;
-    this.storageType = storageType;
+    this.config = config;
     this.transposed = transposed;
     this.precision = precision;
   }
@@ -50,7 +54,27 @@ public final class FourBitWeight implements Weight {
    * @return the weight
    */
   public static FourBitWeight of(QuantizedTensor tensor, Precision precision) {
-    return new FourBitWeight(tensor, TensorType.U8, false, precision);
+    return new FourBitWeight(tensor, tensor.config().build(), false, precision);
+  }
+
+  /**
+   * Quantizes a layer's weight.
+   *
+   * @param weight the weight, which stays the caller's
+   * @param config how
+   * @param layer the layer
+   * @return the new weight, computed with as the old one unless the configuration names a type
+   * @throws io.peft4j.MalformedFileException if a value is NaN or infinite
+   */
+  static FourBitWeight quantize(Weight weight, BitsAndBytesConfig config, LayerSpec layer) {
+    boolean transposed = layer.kind() == LayerKind.LINEAR_TRANSPOSED;
+    NDArray dense = weight.dense();
+    QuantizedTensor tensor =
+        QuantizedTensor.quantize(
+            config, transposed ? dense.transpose() : dense, weight.type(), layer.path());
+    Precision precision =
+        config.computeType() == TensorType.F32 ? weight.precision() : Precision.fastest();
+    return new FourBitWeight(tensor, config, transposed, precision);
   }
 
   /**
@@ -130,8 +154,28 @@ public final class FourBitWeight implements Weight {
   }
 
   @Override
+  public Weight withStored(NDArray values) {
+    return new FourBitWeight(
+        QuantizedTensor.quantize(
+            tensor.config().build(), turned(values), tensor.type(), "merged values"),
+        config,
+        transposed,
+        precision);
+  }
+
+  @Override
+  public TensorType type() {
+    return tensor.type();
+  }
+
+  @Override
+  public Optional<ObjectNode> quantization() {
+    return Optional.of(config.toJson());
+  }
+
+  @Override
   public List<Entry> stored(String name) {
-    return BitsAndBytesFormat.entries(name, tensor, storageType);
+    return BitsAndBytesFormat.entries(name, tensor, config.storageType());
   }
 
   @Override

@@ -10,6 +10,7 @@ import ai.djl.pytorch.jni.JniUtils;
 import io.peft4j.AdapterStateException;
 import io.peft4j.PeftException;
 import io.peft4j.qlora.block.Form;
+import io.peft4j.qlora.block.NestedScales;
 import io.peft4j.qlora.block.PackedBlocks;
 import io.peft4j.qlora.block.ValueSource;
 import io.peft4j.state.HalfPrecision;
@@ -31,9 +32,9 @@ import org.jspecify.annotations.Nullable;
  * nothing else.
  */
 public final class QuantizedTensor implements AutoCloseable {
-  /** The same memory as bfloat16. */
-  private static final Kernel AS_BFLOAT16 =
-      Kernel.of("x: Tensor -> Tensor", "return torch.view(x, 15)");
+  /** Memory for as many values of bfloat16, of which no array can be made otherwise. */
+  private static final Kernel BFLOAT16_LIKE =
+      Kernel.of("x: Tensor -> Tensor", "return torch.empty_like(x, dtype=15, memory_format=0)");
 
   /** Values whose float32 memory is shown by one buffer: whole chunks. */
   private static final long PART = 1L << 28;
@@ -226,6 +227,14 @@ public final class QuantizedTensor implements AutoCloseable {
     return type;
   }
 
+  /** Says how this is quantized, so that other values can be quantized in the same way. */
+  BitsAndBytesConfig.Builder config() {
+    return BitsAndBytesConfig.builder()
+        .type(blocks.type())
+        .blockSize(blocks.blockSize())
+        .doubleQuantization(blocks.scales() instanceof NestedScales);
+  }
+
   /**
    * The codes and scales.
    *
@@ -249,18 +258,34 @@ public final class QuantizedTensor implements AutoCloseable {
       throw new AdapterStateException("a quantized tensor was closed and cannot be unpacked");
     }
     Form bits = form(form);
-    NDArray array =
-        TensorArrays.fill(
-            manager,
-            shape,
-            bits.half() ? DataType.FLOAT16 : DataType.FLOAT32,
-            (destination, first, values) -> blocks.unpack(bits, destination, first, values));
-    if (form != TensorType.BF16) {
-      return array;
+    if (form == TensorType.BF16) {
+      return unpackBfloat16(manager, bits);
     }
-    try (array) {
-      return AS_BFLOAT16.call(array);
+    return TensorArrays.fill(
+        manager,
+        shape,
+        bits.half() ? DataType.FLOAT16 : DataType.FLOAT32,
+        (destination, first, values) -> blocks.unpack(bits, destination, first, values));
+  }
+
+  private NDArray unpackBfloat16(NDManager manager, Form bits) {
+    NDArray array;
+    try (NDArray one = manager.zeros(new Shape(1));
+        NDArray like = one.broadcast(shape)) {
+      array = BFLOAT16_LIKE.call(like);
     }
+    array.attach(manager);
+    try (NDArray flat = JniUtils.flatten((PtNDArray) array, 0, -1)) {
+      for (long first = 0; first < shape.size(); first += PART) {
+        long end = Math.min(first + PART, shape.size());
+        try (NDArray part = JniUtils.slice((PtNDArray) flat, 0, first, end, 1)) {
+          // Asks for no type: the engine's Java side knows none for bfloat16.
+          ByteBuffer memory = JniUtils.getByteBuffer((PtNDArray) part, true);
+          blocks.unpack(bits, memory, first, (int) (end - first));
+        }
+      }
+    }
+    return array;
   }
 
   /**

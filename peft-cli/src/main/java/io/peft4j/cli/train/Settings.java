@@ -163,7 +163,8 @@ final class Settings {
 
   /** Whether the file says anything that only a new adapter can follow. */
   boolean hasMethodSettings() {
-    return !methodSettings.isEmpty();
+    Set<String> base = method.baseSettings();
+    return methodSettings.properties().stream().anyMatch(entry -> !base.contains(entry.getKey()));
   }
 
   // --- values -----------------------------------------------------------------------------------

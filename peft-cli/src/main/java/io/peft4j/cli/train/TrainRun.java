@@ -11,6 +11,8 @@ import io.peft4j.models.CausalDecoder;
 import io.peft4j.models.PretrainedModel;
 import io.peft4j.models.Tokenizer;
 import io.peft4j.nn.TrainingOptions;
+import io.peft4j.qlora.Qlora;
+import io.peft4j.qlora.QloraConfig;
 import io.peft4j.spi.Adapter;
 import io.peft4j.train.Batch;
 import io.peft4j.train.BatchSource;
@@ -71,6 +73,10 @@ final class TrainRun {
       }
       try (PretrainedModel base = PretrainedModel.load(part.base(), part.loadOptions())) {
         CausalDecoder.causal(base);
+        // A new adapter's method sees to this by itself.
+        if (part.adapter() != null && config.settings().methodConfig() instanceof QloraConfig own) {
+          Qlora.quantize(base, own.quantization());
+        }
         Engine.getEngine("PyTorch").setRandomSeed((int) config.steps().seed());
         try (PeftModel model =
             part.adapter() == null

@@ -15,7 +15,9 @@ import io.peft4j.torch.Ops;
 import io.peft4j.torch.PackedAttention;
 import io.peft4j.torch.Precision;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -112,6 +114,23 @@ final class LayerStep {
     return new Prepared(products, weights, text.kernels());
   }
 
+  /**
+   * The weights of a call, each made when it is first needed: those that are stored in fewer bits
+   * are unpacked once, and dropped with the scope in which that was done.
+   */
+  private static final class Unpacked {
+    private final Prepared prepared;
+    private final Map<Integer, List<NDArray>> made = new HashMap<>();
+
+    Unpacked(Prepared prepared) {
+      this.prepared = prepared;
+    }
+
+    List<NDArray> of(int product) {
+      return made.computeIfAbsent(product, index -> prepared.product(index).weights());
+    }
+  }
+
   private Prepared prepared(Pass pass) {
     return pass.derive(this, Prepared.class, () -> prepare(pass));
   }
@@ -150,7 +169,8 @@ final class LayerStep {
     try (NDScope scope = new NDScope()) {
       scope.suppressNotUsedWarning();
       NDList all = new NDList();
-      Kept kept = run(prepared(pass), x, rotations, context, null, all);
+      Prepared prepared = prepared(pass);
+      Kept kept = run(prepared, new Unpacked(prepared), x, rotations, context, null, all);
       NDArray output = all.head();
       NDScope.unregister(output);
       if (keep) {
@@ -182,7 +202,7 @@ final class LayerStep {
     NDList output = new NDList();
     Attending attending =
         context.cached() ? before -> attendCached(prepared, before, context, index) : null;
-    run(prepared, x, rotations, context, attending, output);
+    run(prepared, new Unpacked(prepared), x, rotations, context, attending, output);
     prepared.products.forEach(LowRankLinear::weightsRead);
     return output.head();
   }
@@ -204,6 +224,7 @@ final class LayerStep {
   /** Computes; attention without cache if no other is given; the output goes into a list if any. */
   private Kept run(
       Prepared prepared,
+      Unpacked weights,
       NDArray x,
       NDList rotations,
       CausalContext context,
@@ -216,7 +237,7 @@ final class LayerStep {
     if (headNorms) {
       prepared.norms(operands, 2, 3);
     }
-    forwardOperands(operands, prepared.product(0));
+    forwardOperands(operands, weights.of(0), prepared.product(0));
     NDList before = call(prepared.kernels.before(), operands);
     NDList attention =
         attending == null ? attend(prepared, before, context) : attending.attend(before);
@@ -226,7 +247,7 @@ final class LayerStep {
       prepared.norms(operands, outer(0), outer(1));
     }
     for (int i = 1; i < prepared.products.size(); i++) {
-      forwardOperands(operands, prepared.product(i));
+      forwardOperands(operands, weights.of(i), prepared.product(i));
     }
     if (output == null) {
       return new Kept(before, attention, call(prepared.kernels.again(), operands));
@@ -280,8 +301,9 @@ final class LayerStep {
     return (config.options().headNorms() ? 4 : 2) + which;
   }
 
-  private static void forwardOperands(List<NDArray> operands, LowRankLinear product) {
-    operands.addAll(product.weights());
+  private static void forwardOperands(
+      List<NDArray> operands, List<NDArray> weights, LowRankLinear product) {
+    operands.addAll(weights);
     operands.addAll(product.biases());
     factors(operands, product);
   }
@@ -316,10 +338,11 @@ final class LayerStep {
       NDArray above,
       boolean whole) {
     Prepared prepared = prepared(pass);
+    Unpacked weights = new Unpacked(prepared);
     try (NDScope scope = new NDScope();
-        Kept all = kept == null ? run(prepared, x, rotations, context, null, null) : kept) {
+        Kept all = kept == null ? run(prepared, weights, x, rotations, context, null, null) : kept) {
       scope.suppressNotUsedWarning();
-      NDList results = afterGradients(prepared, all, above);
+      NDList results = afterGradients(prepared, weights, all, above);
       above.close();
       int next = 2;
       for (int i = 1; i < prepared.products.size(); i++) {
@@ -337,7 +360,7 @@ final class LayerStep {
       if (config.options().headNorms()) {
         prepared.norms(operands, 2, 3);
       }
-      operands.addAll(prepared.product(0).weights());
+      operands.addAll(weights.of(0));
       factors(operands, prepared.product(0));
       LayerText.Kernels kernels = prepared.kernels;
       NDList last = call(whole ? kernels.beforeGradients() : kernels.lastGradients(), operands);
@@ -350,7 +373,7 @@ final class LayerStep {
     }
   }
 
-  private NDList afterGradients(Prepared prepared, Kept kept, NDArray above) {
+  private NDList afterGradients(Prepared prepared, Unpacked weights, Kept kept, NDArray above) {
     List<NDArray> operands = new ArrayList<>(List.of(above, kept.attention.get(0)));
     operands.addAll(kept.after);
     prepared.norms(operands, 1);
@@ -358,7 +381,7 @@ final class LayerStep {
       prepared.norms(operands, outer(0), outer(1));
     }
     for (int i = 1; i < prepared.products.size(); i++) {
-      operands.addAll(prepared.product(i).weights());
+      operands.addAll(weights.of(i));
       factors(operands, prepared.product(i));
     }
     return call(prepared.kernels.afterGradients(), operands);

@@ -12,6 +12,7 @@ import io.peft4j.models.gguf.Architecture.Part;
 import io.peft4j.nn.DenseWeight;
 import io.peft4j.nn.HalfWeight;
 import io.peft4j.nn.Weight;
+import io.peft4j.state.TensorType;
 import io.peft4j.torch.Ops;
 import io.peft4j.torch.Precision;
 import io.peft4j.torch.Scopes;
@@ -338,6 +339,7 @@ public final class GgufModel implements AutoCloseable {
                 NDArray values = float32(manager, name);
                 return type == GgufType.F16 ? Ops.toFloat16(values) : Ops.toBfloat16(values);
               }),
+          type == GgufType.F16 ? TensorType.F16 : TensorType.BF16,
           chosen);
     }
     return DenseWeight.owning(
