@@ -30,7 +30,7 @@ final class Merger {
   private final Segment segment;
   private final Form form;
   private final Map<Integer, Weight> merged = new HashMap<>();
-  private final List<MergeReport.MergedWeight> packed = new ArrayList<>();
+  private final List<MergeReport.MergedWeight> report = new ArrayList<>();
 
   /** Copies that are put in place unchanged: tied parameters stay one. */
   private final Map<NDArray, Weight> copies = new IdentityHashMap<>();
@@ -49,7 +49,7 @@ final class Merger {
    * Merged weights.
    *
    * @param weights by parameter index, owned by the caller
-   * @param packed what storing them has added
+   * @param report what storing them has added
    */
   record Result(Map<Integer, Weight> weights, List<MergeReport.MergedWeight> report) {}
 
@@ -106,15 +106,15 @@ final class Merger {
     }
     Weight base = weights.weight(index);
     NDArray own = copy ? array.duplicate() : array;
-    boolean packs = form == Form.AS_STORED && !base.stored(name).isEmpty();
+    boolean packed = form == Form.AS_STORED && !base.stored(name).isEmpty();
     // What has been packed is compared with the values, so these stay until the scope ends.
-    Weight weight = packs ? base.withStored(own) : base.withValues(Scopes.unmanaged(own));
+    Weight weight = packed ? base.withStored(own) : base.withValues(Scopes.unmanaged(own));
     merged.put(index, weight);
     if (copy) {
       copies.put(array, weight);
     }
-    if (packs) {
-      packed.add(
+    if (packed) {
+      report.add(
           new MergeReport.MergedWeight(
               name, distance(own, base.dense()), distance(weight.dense(), own)));
     }

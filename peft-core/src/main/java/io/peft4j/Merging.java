@@ -103,7 +103,6 @@ final class Merging {
         if (!held.all().equals(set.names().stream().map(adapters::get).toList())) {
           throw new AdapterStateException("adapters " + set + " were replaced while being merged");
         }
-        MergeReport report;
         synchronized (backbone.weights()) {
           checkAlone();
           WeightStore.Replacement replacement = backbone.weights().replace(result.weights());
