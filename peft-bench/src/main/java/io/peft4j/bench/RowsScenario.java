@@ -32,7 +32,7 @@ final class RowsScenario {
             figures,
             "rows." + name + ".all.",
             base,
-            shape.loraOnAll(),
+            shape.loraOnAll(8),
             inputs(shape, manager, settings));
       }
     }
