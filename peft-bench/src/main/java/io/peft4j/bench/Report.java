@@ -138,11 +138,7 @@ public final class Report {
         true,
         "");
     pair(
-        what + "resident MiB",
-        prefix + "resident.mib",
-        prefix + best + ".resident.mib",
-        false,
-        "");
+        what + "resident MiB", prefix + "resident.mib", prefix + best + ".resident.mib", false, "");
     for (String type : List.of("nf4.double", "nf4", "fp4", "int4")) {
       share("N(0,1) in blocks of 64, " + type + ", MAE", "error." + type + ".mean_absolute", "");
       share("the same, MSE", "error." + type + ".mean_squared", "");
