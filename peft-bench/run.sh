@@ -29,7 +29,7 @@ while [ $# -gt 0 ]; do
     *) echo "unknown option $1" >&2; sed -n '2,10p' "$0" >&2; exit 2 ;;
   esac
 done
-[ -n "$only" ] || only="idle merge micro nf4 load train-8x128 train-32x64 generate-135m generate-1b"
+[ -n "$only" ] || only="idle merge micro nf4 load train-8x128 train-32x64 generate-135m generate-1b generate-4bit"
 
 mkdir -p "$output"
 output=$(cd "$output" && pwd)
@@ -134,6 +134,9 @@ for scenario in $expanded; do
       train-*)
         for kind in fp32 fastest; do on_java "$scenario-$kind"; done
         for kind in fp32 autocast bf16; do on_python "$scenario-$kind"; done ;;
+      generate-4bit)
+        on_java generate-4bit
+        for kind in bf16 fp32; do on_python "generate-4bit-$kind"; done ;;
       generate-*)
         on_java "$scenario"
         for kind in bf16 fp32; do on_python "$scenario-$kind"; done

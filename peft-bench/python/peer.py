@@ -22,6 +22,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
+    BitsAndBytesConfig,
     LlamaConfig,
     LlamaForCausalLM,
 )
@@ -324,9 +325,22 @@ def train_decoder(name, size, kind, recomputed):
 
 
 def generation_model(name, kind):
-    directory = ARGUMENTS.models / f"generate-{name}"
+    """For "4bit" the 135M shape, quantized by bitsandbytes as it is loaded."""
+    four_bit = name == "4bit"
+    directory = ARGUMENTS.models / f"generate-{'135m' if four_bit else name}"
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[kind]
-    plain = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype).eval()
+    more = {}
+    if four_bit:
+        more["device_map"] = "cpu"
+        more["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    plain = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, **more).eval()
+    if four_bit:
+        return PeftModel.from_pretrained(plain, directory / "adapter").eval()
     return PeftModel.from_pretrained(plain, directory / "adapter").to(dtype).eval()
 
 
@@ -360,6 +374,10 @@ def generate(name, kind):
         prompt = max(prompt, long.shape[1] / (time.perf_counter() - begin))
     add(f"generate.{name}.{kind}.decode.tokens_per_second", best)
     add(f"generate.{name}.{kind}.prompt.tokens_per_second", prompt)
+    if name == "4bit":
+        with open("/proc/self/status") as status:
+            resident = next(line for line in status if line.startswith("VmRSS"))
+        add(f"generate.4bit.{kind}.resident.mib", int(resident.split()[1]) / 1024)
 
 
 def first_token(name):

@@ -32,6 +32,8 @@ public final class Bench {
               Map.entry("prepare-1b", all -> GenerateScenario.prepare(all, BaseShape.LLAMA_1B)),
               Map.entry("generate-135m", all -> GenerateScenario.run(all, BaseShape.LLAMA)),
               Map.entry("generate-1b", all -> GenerateScenario.run(all, BaseShape.LLAMA_1B)),
+              Map.entry("prepare-4bit", all -> GenerateScenario.prepare(all, BaseShape.LLAMA)),
+              Map.entry("generate-4bit", GenerateScenario::fourBit),
               Map.entry("first-135m", all -> GenerateScenario.firstToken(all, BaseShape.LLAMA)),
               Map.entry("first-1b", all -> GenerateScenario.firstToken(all, BaseShape.LLAMA_1B)),
               Map.entry("memory-135m", all -> GenerateScenario.memory(all, BaseShape.LLAMA)),

@@ -7,6 +7,7 @@ import ai.djl.ndarray.types.Shape;
 import io.peft4j.qlora.BitsAndBytesConfig;
 import io.peft4j.qlora.QuantizedTensor;
 import io.peft4j.qlora.block.Form;
+import io.peft4j.qlora.block.QuantType;
 import io.peft4j.state.TensorType;
 import java.util.ArrayList;
 import java.util.List;
@@ -55,8 +56,27 @@ final class FourBitScenario {
         figures.add(
             "nf4.quantize.gvalues_per_second", count / times.milliseconds("quantize") / 1e6);
         figures.add("nf4.bits_per_value", 8.0 * tensor.bytes() / count);
+        unpack(tensor, Form.FLOAT32, wide, count);
+        errors(figures, "nf4.double", wide, values);
+        for (QuantType type : QuantType.values()) {
+          try (QuantizedTensor single =
+              quantize(BitsAndBytesConfig.builder().type(type).build(), values)) {
+            unpack(single, Form.FLOAT32, wide, count);
+            errors(figures, type.key(), wide, values);
+          }
+        }
+        // Whole steps of a seventh of the largest magnitude of each 64 values.
+        NDArray blocks = values.reshape(-1, 64);
+        NDArray scale = blocks.abs().max(new int[] {1}, true).div(7);
+        errors(figures, "int4", blocks.div(scale).round().mul(scale), blocks);
       }
     }
+  }
+
+  private static void errors(Figures figures, String type, NDArray unpacked, NDArray values) {
+    NDArray error = unpacked.sub(values);
+    figures.add("error." + type + ".mean_absolute", error.abs().mean().getFloat());
+    figures.add("error." + type + ".mean_squared", error.square().mean().getFloat());
   }
 
   private static QuantizedTensor quantize(BitsAndBytesConfig config, NDArray values) {

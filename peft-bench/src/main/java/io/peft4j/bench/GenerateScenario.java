@@ -9,9 +9,11 @@ import io.peft4j.PeftModel;
 import io.peft4j.lora.LoraConfig;
 import io.peft4j.lora.LoraInitialization;
 import io.peft4j.models.CausalDecoder;
+import io.peft4j.models.LoadOptions;
 import io.peft4j.models.PretrainedModel;
 import io.peft4j.models.SaveOptions;
 import io.peft4j.nn.PassSource;
+import io.peft4j.qlora.BitsAndBytesConfig;
 import io.peft4j.state.TensorType;
 import io.peft4j.target.Targets;
 import java.nio.file.Files;
@@ -91,6 +93,32 @@ final class GenerateScenario {
       figures.add(prefix + "rows.one_adapter.tokens_per_second", same);
       figures.add(prefix + "rows.eight_adapters.tokens_per_second", different);
       figures.add(prefix + "rows.eight_to_one.ratio", different / same);
+    }
+  }
+
+  /** The same base quantized to NF4 as it is loaded; one row with one adapter. */
+  static void fourBit(Settings settings) {
+    Figures figures = new Figures(settings.output());
+    Path directory = directory(settings, BaseShape.LLAMA);
+    LoadOptions options =
+        LoadOptions.builder()
+            .quantization(BitsAndBytesConfig.builder().doubleQuantization(true).build())
+            .build();
+    int vocabulary = BaseShape.LLAMA.config(settings.tiny()).get("vocab_size").asInt();
+    int tokens = settings.tiny() ? 16 : 128;
+    try (PretrainedModel base = PretrainedModel.load(directory, options);
+        PeftModel model = Peft.load(base, directory.resolve("adapter"))) {
+      PassSource one = model.with("default");
+      decode(one, vocabulary, 1, 16);
+      double best = 0;
+      double prompt = 0;
+      for (int i = 0; i < ROUNDS; i++) {
+        best = Math.max(best, decode(one, vocabulary, 1, tokens));
+        prompt = Math.max(prompt, prompt(one, vocabulary, settings.tiny() ? 32 : 512));
+      }
+      figures.add("generate.4bit.decode.tokens_per_second", best);
+      figures.add("generate.4bit.prompt.tokens_per_second", prompt);
+      figures.add("generate.4bit.resident.mib", Figures.residentMebibytes());
     }
   }
 

@@ -112,12 +112,37 @@ public final class Report {
       }
       generation(shape);
     }
+    fourBit();
     same(
         "SmolLM2-135M Q4_1, new tokens/s (llama.cpp)",
         "gguf.decode.tokens_per_second",
         true,
         "> 1");
     same("the same, prompt of 512, tokens/s", "gguf.prompt.tokens_per_second", true, "> 2");
+  }
+
+  private void fourBit() {
+    String prefix = "generate.4bit.";
+    String best = best(prefix, "decode.tokens_per_second", "bf16", "fp32");
+    String what = "Llama 135M in NF4, LoRA r=8 on all linears (PEFT: " + best + "), ";
+    pair(
+        what + "new tokens/s",
+        prefix + "decode.tokens_per_second",
+        prefix + best + ".decode.tokens_per_second",
+        true,
+        "> 3");
+    pair(
+        what + "prompt of 512, tokens/s",
+        prefix + "prompt.tokens_per_second",
+        prefix + best + ".prompt.tokens_per_second",
+        true,
+        "");
+    pair(
+        what + "resident MiB", prefix + "resident.mib", prefix + best + ".resident.mib", false, "");
+    for (String type : List.of("nf4.double", "nf4", "fp4", "int4")) {
+      share("N(0,1) in blocks of 64, " + type + ", MAE", "error." + type + ".mean_absolute", "");
+      share("the same, MSE", "error." + type + ".mean_squared", "");
+    }
   }
 
   private void generation(String shape) {

@@ -4,8 +4,8 @@ import java.util.Arrays;
 
 /**
  * bitsandbytes' dynamic maps of 8 bits: seven decades of which each has twice as many values as the
- * one below it, evenly spaced, then 0 and 1. The signed one has one to 64 values in a decade, of each
- * sign; the unsigned one has two to 128.
+ * one below it, evenly spaced, then 0 and 1. The signed one has one to 64 values in a decade, of
+ * each sign; the unsigned one has two to 128.
  *
  * <p>A value's code is looked up after it was rounded to one of 65,536 values evenly spaced from -1
  * to 1, as bitsandbytes does on the CPU: magnitudes much below that distance become 0.

@@ -21,8 +21,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A weight held in 4 bits. Products of few rows read the packed codes, and hold no more unpacked than
- * a row of the matrix for each thread. For more rows it is unpacked just before a product and
+ * A weight held in 4 bits. Products of few rows read the packed codes, and hold no more unpacked
+ * than a row of the matrix for each thread. For more rows it is unpacked just before a product and
  * dropped right after it; nothing unpacked is kept, but what a backward pass of the engine's own
  * needs until it has run.
  */

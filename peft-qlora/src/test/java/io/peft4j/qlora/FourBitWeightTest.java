@@ -27,8 +27,12 @@ final class FourBitWeightTest {
       NDArray bias = manager.randomNormal(new Shape(96));
       // One token, the tokens of a short prompt, two rows; the last is too many for the kernel.
       for (Shape shape :
-          new Shape[] {new Shape(1, 1, 128), new Shape(1, 5, 128), new Shape(2, 128),
-            new Shape(1, FourBitWeight.MOST_ROWS + 1, 128)}) {
+          new Shape[] {
+            new Shape(1, 1, 128),
+            new Shape(1, 5, 128),
+            new Shape(2, 128),
+            new Shape(1, FourBitWeight.MOST_ROWS + 1, 128)
+          }) {
         NDArray x = manager.randomNormal(shape);
         NDArray expected = Ops.linear(x, weight.dense(), bias);
         NDArray product = weight.linear(x, bias);
@@ -50,9 +54,7 @@ final class FourBitWeightTest {
       NDArray y = weight.linear(x, null);
       JniUtils.backward((PtNDArray) y, (PtNDArray) y.onesLike(), false, false);
       assertArrayEquals(
-          weight.dense().sum(new int[] {0}).toFloatArray(),
-          x.getGradient().toFloatArray(),
-          1e-5f);
+          weight.dense().sum(new int[] {0}).toFloatArray(), x.getGradient().toFloatArray(), 1e-5f);
     }
   }
 

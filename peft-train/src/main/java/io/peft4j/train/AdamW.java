@@ -95,8 +95,7 @@ public final class AdamW implements Optimizer {
    *     plain
    * @throws io.peft4j.PeftException if there is no room for the file of a paged state
    */
-  public AdamW(
-      List<ParameterGroup> groups, OptimizerSettings settings, OptimizerStorage storage) {
+  public AdamW(List<ParameterGroup> groups, OptimizerSettings settings, OptimizerStorage storage) {
     this.settings = settings;
     List<TrainableParameter> all =
         groups.stream().flatMap(group -> group.parameters().stream()).toList();
@@ -104,7 +103,8 @@ public final class AdamW implements Optimizer {
     Device device = all.get(0).array().getDevice();
     if (!storage.equals(OptimizerStorage.plain()) && !device.equals(Device.cpu())) {
       throw new InvalidConfigException(
-          "an optimizer's state is paged or of 8 bits on the host only; parameters are on " + device);
+          "an optimizer's state is paged or of 8 bits on the host only; parameters are on "
+              + device);
     }
     this.memory = new MomentMemory(storage);
     this.manager = NDManager.newBaseManager(device, "PyTorch");
@@ -115,8 +115,7 @@ public final class AdamW implements Optimizer {
         for (TrainableParameter parameter : group.parameters()) {
           NDArray value = keep(parameter.array().stopGradient(), manager);
           Slot slot =
-              new Slot(
-                  parameter.array(), value, MomentState.of(storage, memory, manager, value));
+              new Slot(parameter.array(), value, MomentState.of(storage, memory, manager, value));
           members.add(slot);
           slots.put(Parameters.key(parameter), slot);
         }

@@ -7,8 +7,8 @@ import java.nio.FloatBuffer;
 import java.util.stream.IntStream;
 
 /**
- * The moments of one parameter in 8 bits: as bitsandbytes' {@code Adam8bit} updates them on the CPU,
- * each block of {@value OptimizerStorage#BLOCK} is unpacked, updated and packed again.
+ * The moments of one parameter in 8 bits: as bitsandbytes' {@code Adam8bit} updates them on the
+ * CPU, each block of {@value OptimizerStorage#BLOCK} is unpacked, updated and packed again.
  *
  * @param first codes of the mean of gradients, a byte a value
  * @param firstLargest float32, the largest magnitude of each block
@@ -79,8 +79,7 @@ record BlockMoments(
       float root = (float) Math.sqrt(1 - Math.pow(step.beta2(), step.step()));
       float epsilon = (float) step.epsilon();
       float decay = (float) (1 - step.learningRate() * step.weightDecay());
-      float size =
-          (float) (-step.learningRate() / (1 - Math.pow(step.beta1(), step.step())));
+      float size = (float) (-step.learningRate() / (1 - Math.pow(step.beta1(), step.step())));
       for (int i = 0; i < count; i++) {
         float g = gradient[i];
         float m = mean[i] * beta1 + rest1 * g;

@@ -13,7 +13,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The moments of one parameter as arrays: two of float32, or two of codes and two of their blocks'
- * largest magnitudes. What is held in 8 bits is updated here; the rest with other parameters at once.
+ * largest magnitudes. What is held in 8 bits is updated here; the rest with other parameters at
+ * once.
  */
 final class MomentState {
   /** What all keys but that of the step begin with. */

@@ -60,7 +60,8 @@ final class OptimizerStorageTest {
         step(optimizer, parameter, step);
       }
       SortedMap<String, NDArray> state = optimizer.state(manager);
-      // Sums are rounded in another order than the engine's, which may move a code to its neighbour.
+      // Sums are rounded in another order than the engine's, which may move a code to its
+      // neighbour.
       for (String codes : List.of("exp_avg", "exp_avg_sq")) {
         NDArray array = state.get(codes + ".p");
         assertEquals(DataType.UINT8, array.getDataType());
@@ -99,8 +100,7 @@ final class OptimizerStorageTest {
         step(plain, wide, step);
         step(small, narrow, step);
       }
-      double moved =
-          wide.array().sub(parameter(COUNT).array()).abs().mean().getFloat();
+      double moved = wide.array().sub(parameter(COUNT).array()).abs().mean().getFloat();
       double apart = wide.array().sub(narrow.array()).abs().mean().getFloat();
       assertTrue(apart < 0.1 * moved, apart + " of " + moved);
       assertTrue(bytes(small) < 0.27 * bytes(plain));

@@ -106,6 +106,8 @@ record TrainConfig(
    * How parameters move.
    *
    * @param settings rate, decay, clipping, betas
+   * @param eightBit whether large moments have 8 bits
+   * @param paged whether moments lie in a file of the run's directory
    * @param schedule the schedule's name
    * @param scheduleOptions what is said about it besides
    * @param warmupSteps updates until the full rate; -1 to go by the ratio
@@ -115,6 +117,8 @@ record TrainConfig(
    */
   record OptimizerPart(
       OptimizerSettings settings,
+      boolean eightBit,
+      boolean paged,
       String schedule,
       Map<String, JsonNode> scheduleOptions,
       long warmupSteps,
@@ -199,8 +203,7 @@ record TrainConfig(
     if (!settings.flag(Keys.DO_TRAIN, true)) {
       throw settings.wrong(Keys.DO_TRAIN, "true: peft train trains; see dry_run");
     }
-    settings.choice(
-        Keys.OPTIMIZER, "adamw_torch", List.of("adamw_torch", "adamw_torch_fused", "adamw"));
+    optimizerName(settings);
   }
 
   private static ModelPart model(Settings settings) {
@@ -319,6 +322,22 @@ record TrainConfig(
     return settings.integer(Keys.SEED, Long.MIN_VALUE, Long.MAX_VALUE).orElse(42);
   }
 
+  /** transformers' names for AdamW; where large states have 8 bits, as bitsandbytes has them. */
+  private static String optimizerName(Settings settings) {
+    return settings.choice(
+        Keys.OPTIMIZER,
+        "adamw_torch",
+        List.of(
+            "adamw_torch",
+            "adamw_torch_fused",
+            "adamw",
+            "adamw_8bit",
+            "adamw_bnb_8bit",
+            "paged_adamw",
+            "paged_adamw_32bit",
+            "paged_adamw_8bit"));
+  }
+
   private static OptimizerPart optimizer(Settings settings) {
     OptimizerSettings.Builder moves = OptimizerSettings.builder();
     moves.learningRate(settings.number(Keys.LEARNING_RATE, 0, 1e6).orElse(settings.learningRate()));
@@ -336,8 +355,11 @@ record TrainConfig(
     if (warmupSteps.orElse(0) > 0 && warmupRatio.orElse(0) > 0) {
       throw settings.wrong("warmup_steps and warmup_ratio say the same: give one");
     }
+    String name = optimizerName(settings);
     return new OptimizerPart(
         checked(settings, moves),
+        name.endsWith("_8bit"),
+        name.startsWith("paged_"),
         settings.choice(Keys.SCHEDULE, "linear", Schedules.NAMES),
         settings.mapping(Keys.SCHEDULE_OPTIONS),
         warmupSteps.orElse(warmupRatio.isPresent() ? -1 : 0),

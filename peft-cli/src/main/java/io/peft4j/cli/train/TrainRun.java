@@ -21,6 +21,7 @@ import io.peft4j.train.Evaluation;
 import io.peft4j.train.EvaluationSettings;
 import io.peft4j.train.Loss;
 import io.peft4j.train.Losses;
+import io.peft4j.train.OptimizerStorage;
 import io.peft4j.train.ParameterGroups;
 import io.peft4j.train.Trainable;
 import io.peft4j.train.Trainer;
@@ -237,6 +238,7 @@ final class TrainRun {
             .loss(loss())
             .batches(batches)
             .optimizer(optimizer.settings())
+            .optimizerStorage(storage(optimizer))
             .parameterGroups(groups)
             .schedule(Schedules.of(optimizer))
             .gradientAccumulation(steps.accumulation())
@@ -244,6 +246,12 @@ final class TrainRun {
             .embeddingNoise(steps.neftuneAlpha())
             .seed(steps.seed());
     return steps.maxSteps() > 0 ? trainer.steps(steps.maxSteps()) : trainer.epochs(steps.epochs());
+  }
+
+  private OptimizerStorage storage(TrainConfig.OptimizerPart optimizer) {
+    OptimizerStorage storage = OptimizerStorage.plain();
+    storage = optimizer.eightBit() ? storage.inEightBits() : storage;
+    return optimizer.paged() ? storage.pagedIn(config.output().directory()) : storage;
   }
 
   private void train(

@@ -108,6 +108,8 @@ final class TrainConfigTest {
   @Test
   void numbersThatYamlTakesForTextsAreNumbers() {
     assertEquals(1e-4, read(LEAST + "learning_rate: 1e-4\n").optimizer().settings().learningRate());
+    TrainConfig.OptimizerPart small = read(LEAST + "optim: paged_adamw_8bit\n").optimizer();
+    assertEquals(List.of(true, true), List.of(small.eightBit(), small.paged()));
   }
 
   @Test

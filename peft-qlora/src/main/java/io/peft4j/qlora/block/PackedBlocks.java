@@ -224,8 +224,8 @@ public record PackedBlocks(
   }
 
   /**
-   * Multiplies rows of activations by the matrix that these blocks are, as it is unpacked: at most a
-   * row of weights for each thread exists unpacked.
+   * Multiplies rows of activations by the matrix that these blocks are, as it is unpacked: at most
+   * a row of weights for each thread exists unpacked.
    *
    * @param form a form of 32 bits, which weights are rounded to before they are multiplied
    * @param x [rows, in]

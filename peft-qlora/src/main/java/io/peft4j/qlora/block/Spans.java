@@ -48,7 +48,6 @@ final class Spans {
     }
     IntStream.range(0, tasks)
         .parallel()
-        .forEach(
-            task -> work.run((long) task * span, Math.min((long) (task + 1) * span, rows)));
+        .forEach(task -> work.run((long) task * span, Math.min((long) (task + 1) * span, rows)));
   }
 }

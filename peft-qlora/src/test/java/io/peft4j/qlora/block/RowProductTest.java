@@ -20,8 +20,7 @@ final class RowProductTest {
     List<BlockDecoder> decoders = new ArrayList<>(List.of(new PlainDecoder()));
     Decoders.vector().ifPresent(decoders::add);
     for (QuantType type : QuantType.values()) {
-      for (Form form :
-          List.of(Form.FLOAT32, Form.FLOAT32_OF_BFLOAT16, Form.FLOAT32_OF_FLOAT16)) {
+      for (Form form : List.of(Form.FLOAT32, Form.FLOAT32_OF_BFLOAT16, Form.FLOAT32_OF_FLOAT16)) {
         for (int rows : new int[] {1, 3}) {
           for (int block : new int[] {32, 64}) {
             for (BlockDecoder decoder : decoders) {
