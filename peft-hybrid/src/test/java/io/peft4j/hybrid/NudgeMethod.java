@@ -50,10 +50,9 @@ public final class NudgeMethod implements PeftMethod {
 
   private record Nudge(NDArray vector) implements JoinAdapter {
     @Override
-    public NDArray join(JoinCall call) {
+    public NDArray act(JoinCall call) {
       NDArray h = call.output();
-      NDArray nudged = h.add(h.tanh().mul(vector).mul(4 * call.strength()));
-      return call.norm().apply(nudged.add(call.residual()));
+      return h.add(h.tanh().mul(vector).mul(4 * call.strength()));
     }
 
     @Override
