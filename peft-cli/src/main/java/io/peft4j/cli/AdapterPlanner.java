@@ -32,7 +32,7 @@ final class AdapterPlanner {
             ? fileOrDirectory.resolve(PeftDirectory.CONFIG)
             : fileOrDirectory;
     ObjectNode json = Json.readObject(file);
-    String type = json.hasNonNull(TYPE) ? json.get(TYPE).asText() : "LORA";
+    String type = json.hasNonNull(TYPE) ? json.get(TYPE).asText() : untold(fileOrDirectory);
     PeftMethod method =
         PeftMethods.all().stream()
             .filter(candidate -> candidate.name().equals(type))
@@ -60,5 +60,14 @@ final class AdapterPlanner {
     }
     throw new InvalidConfigException(
         file + ": adapters of type " + type + " cannot be planned yet");
+  }
+
+  /** The method whose files do not name it, AdapterHub's for example. */
+  private static String untold(Path fileOrDirectory) {
+    return PeftMethods.all().stream()
+        .filter(method -> Files.isDirectory(fileOrDirectory) && method.recognises(fileOrDirectory))
+        .map(PeftMethod::name)
+        .findFirst()
+        .orElse("LORA");
   }
 }
