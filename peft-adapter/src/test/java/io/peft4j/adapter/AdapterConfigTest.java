@@ -71,8 +71,7 @@ class AdapterConfigTest {
     Files.write(directory.resolve("pytorch_adapter.bin"), new byte[] {80, 75});
     assertEquals("BOTTLENECK", PeftMethods.of(directory).name());
     PeftException error =
-        assertThrows(
-            MalformedFileException.class, () -> PeftMethods.of(directory).read(directory));
+        assertThrows(MalformedFileException.class, () -> PeftMethods.of(directory).read(directory));
     assertTrue(String.valueOf(error.getMessage()).contains("pickle"), error.getMessage());
   }
 

@@ -26,7 +26,9 @@ final class AdapterContractTest extends MethodContract {
         fixture("a gate", AdapterConfig.parBn().gating(true)).build(),
         fixture(
                 "layers of their own",
-                AdapterConfig.parBn().reductionFactors(Map.of(1, 0.5), 3).nonLinearity(NonLinearity.TANH))
+                AdapterConfig.parBn()
+                    .reductionFactors(Map.of(1, 0.5), 3)
+                    .nonLinearity(NonLinearity.TANH))
             .build(),
         fixture("a head", AdapterConfig.parBn().modulesToSave("classifier"))
             .notCombinable()
