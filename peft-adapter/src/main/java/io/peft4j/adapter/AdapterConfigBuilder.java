@@ -261,7 +261,7 @@ public final class AdapterConfigBuilder {
   }
 
   AdapterConfigBuilder model(long hidden, String modelType) {
-    json.put(AdapterConfig.HIDDEN, hidden);
+    json.put(AdapterConfig.HIDDEN, Math.toIntExact(hidden));
     json.put(AdapterConfig.MODEL_TYPE, modelType);
     return this;
   }

@@ -94,7 +94,7 @@ final class AdapterHubDirectory {
 
   static void write(Path directory, AdapterState state) {
     AtomicFiles.createDirectories(directory);
-    ObjectNode config = state.config();
+    ObjectNode config = named(state.config());
     String name = config.get(AdapterConfig.ADAPTER).textValue();
     List<SafeTensorsWriter.Entry> adapter = new ArrayList<>();
     List<SafeTensorsWriter.Entry> head = new ArrayList<>();
@@ -119,6 +119,19 @@ final class AdapterHubDirectory {
     }
     SafeTensorsWriter.write(directory.resolve(TENSORS), adapter, Map.of("format", "pt"));
     AtomicFiles.writeString(directory.resolve(PeftDirectory.CONFIG), Json.toPythonString(config));
+  }
+
+  /** Says which model it was by AdapterHub's keys, where it is known by PEFT's. */
+  private static ObjectNode named(ObjectNode config) {
+    JsonNode name = config.remove("base_model_name_or_path");
+    JsonNode mapping = config.remove("auto_mapping");
+    if (name != null && !config.hasNonNull("model_name")) {
+      config.set("model_name", name);
+    }
+    if (mapping != null && !config.hasNonNull("model_class")) {
+      config.put("model_class", mapping.path("base_model_class").textValue());
+    }
+    return config;
   }
 
   private static ObjectNode headConfig(ObjectNode adapter) {

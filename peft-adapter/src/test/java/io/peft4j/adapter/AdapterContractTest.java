@@ -11,7 +11,10 @@ final class AdapterContractTest extends MethodContract {
 
   static Stream<Fixture> fixtures() {
     return Stream.of(
-        fixture("seq_bn", AdapterConfig.seqBn()).actsFromTheStart().notAdditive().build(),
+        fixture("seq_bn", AdapterConfig.seqBn().scaling(Scaling.fixed(20)))
+            .actsFromTheStart()
+            .notAdditive()
+            .build(),
         fixture(
                 "double_seq_bn from nothing",
                 AdapterConfig.doubleSeqBn().initialization(Initialization.IDENTITY))
@@ -19,13 +22,13 @@ final class AdapterContractTest extends MethodContract {
             .build(),
         fixture("par_bn", AdapterConfig.parBn()).build(),
         fixture("scaled_par_bn", AdapterConfig.scaledParBn().leaveOut(0)).build(),
-        fixture(
-                "norms and a gate",
-                AdapterConfig.parBn().normBefore(true).normAfter(true).gating(true))
-            .build(),
+        fixture("norms", AdapterConfig.parBn().normBefore(true).normAfter(true)).build(),
+        fixture("a gate", AdapterConfig.parBn().gating(true)).build(),
         fixture(
                 "layers of their own",
-                AdapterConfig.parBn().reductionFactors(Map.of(1, 0.5), 3).nonLinearity(NonLinearity.TANH))
+                AdapterConfig.parBn()
+                    .reductionFactors(Map.of(1, 0.5), 3)
+                    .nonLinearity(NonLinearity.TANH))
             .build(),
         fixture("a head", AdapterConfig.parBn().modulesToSave("classifier"))
             .notCombinable()

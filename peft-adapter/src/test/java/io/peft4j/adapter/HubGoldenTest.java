@@ -48,9 +48,7 @@ final class HubGoldenTest {
           .filter(dir -> !dir.getFileName().toString().contains("lora"))
           .filter(dir -> Files.exists(dir.resolve("adapter_config.json")) != stacks)
           .map(
-              dir ->
-                  DynamicTest.dynamicTest(
-                      dir.getFileName().toString(), () -> run(dir, stacks)));
+              dir -> DynamicTest.dynamicTest(dir.getFileName().toString(), () -> run(dir, stacks)));
     }
   }
 

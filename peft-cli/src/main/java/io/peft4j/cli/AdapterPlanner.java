@@ -36,7 +36,7 @@ final class AdapterPlanner {
             ? fileOrDirectory.resolve(PeftDirectory.CONFIG)
             : fileOrDirectory;
     ObjectNode json = Json.readObject(file);
-    String type = json.hasNonNull(TYPE) ? json.get(TYPE).asText() : "LORA";
+    String type = json.hasNonNull(TYPE) ? json.get(TYPE).asText() : untold(fileOrDirectory);
     if (!type.equals("LORA") && Files.isDirectory(fileOrDirectory)) {
       return SavedPlan.of(layout, fileOrDirectory);
     }
@@ -70,5 +70,14 @@ final class AdapterPlanner {
             + ": adapters of type "
             + type
             + " cannot be planned from a configuration alone; give the directory of a saved one");
+  }
+
+  /** The method whose files do not name it, AdapterHub's for example. */
+  private static String untold(Path fileOrDirectory) {
+    return PeftMethods.all().stream()
+        .filter(method -> Files.isDirectory(fileOrDirectory) && method.recognises(fileOrDirectory))
+        .map(PeftMethod::name)
+        .findFirst()
+        .orElse("LORA");
   }
 }

@@ -24,13 +24,13 @@ import java.util.TreeSet;
 /**
  * LoRA as AdapterHub's library saves it, read as an adapter of PEFT's form.
  *
- * <p>{@code adapter_config.json} has {@code architecture} {@code lora} in its {@code config}; {@code
- * adapter.safetensors} has {@code <path>.loras.<name>.lora_A} [r, in] and {@code .lora_B} [out, r].
- * Which layers are adapted is taken from these keys: {@code intermediate_lora} and {@code
+ * <p>{@code adapter_config.json} has {@code architecture} {@code lora} in its {@code config};
+ * {@code adapter.safetensors} has {@code <path>.loras.<name>.lora_A} [r, in] and {@code .lora_B}
+ * [out, r]. Which layers are adapted is taken from these keys: {@code intermediate_lora} and {@code
  * output_lora} mean other layers in each family (in Llama {@code mlp.down_proj} and {@code
  * mlp.up_proj}). The factor is {@code alpha / r}; libraries before 1.1.0 multiplied by 1 whatever
- * they wrote. Gates, DoRA, vectors of VeRA and (IA)³ are refused, and so are matrices that stand for
- * several at once (GPT-2).
+ * they wrote. Gates, DoRA, vectors of VeRA and (IA)³ are refused, and so are matrices that stand
+ * for several at once (GPT-2).
  */
 final class AdapterHubLora {
   private static final String TENSORS = "adapter.safetensors";
@@ -60,8 +60,7 @@ final class AdapterHubLora {
       return false;
     }
     ObjectNode json = Json.readObject(file);
-    return !json.has("peft_type")
-        && json.path(CONFIG).path("architecture").asText().equals("lora");
+    return !json.has("peft_type") && json.path(CONFIG).path("architecture").asText().equals("lora");
   }
 
   static SavedAdapter read(Path directory) {
@@ -90,8 +89,7 @@ final class AdapterHubLora {
                 + "lora_A and .lora_B; the file has "
                 + name);
       }
-      keys.put(
-          PeftDirectory.PREFIX + name.substring(0, place) + "." + factor + ".weight", name);
+      keys.put(PeftDirectory.PREFIX + name.substring(0, place) + "." + factor + ".weight", name);
     }
     return keys;
   }

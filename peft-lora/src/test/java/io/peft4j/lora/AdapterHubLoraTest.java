@@ -20,7 +20,8 @@ final class AdapterHubLoraTest {
   private static final Path ROOT = Path.of(System.getProperty("peft4j.golden"));
 
   @ParameterizedTest
-  @ValueSource(strings = {"bert-lora", "bert-classifier-lora", "llama-lora", "llama-lora-intermediate"})
+  @ValueSource(
+      strings = {"bert-lora", "bert-classifier-lora", "llama-lora", "llama-lora-intermediate"})
   void outputs(String name) {
     Path directory = ROOT.resolve("hub").resolve(name);
     String base = Json.readObject(directory.resolve("case.json")).get("base").textValue();
@@ -36,8 +37,7 @@ final class AdapterHubLoraTest {
         array.setName(input);
         inputs.add(array);
       }
-      NDArray difference =
-          adapted.forward(inputs).head().sub(io.float32(manager, "output")).abs();
+      NDArray difference = adapted.forward(inputs).head().sub(io.float32(manager, "output")).abs();
       if (difference.getShape().dimension() == 3) {
         difference =
             difference.mul(inputs.get(1).toType(difference.getDataType(), false).expandDims(2));
