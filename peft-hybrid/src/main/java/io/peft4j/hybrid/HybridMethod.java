@@ -4,11 +4,13 @@ import ai.djl.ndarray.NDArray;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.AdapterStateException;
 import io.peft4j.PeftConfig;
+import io.peft4j.nn.Backbone;
 import io.peft4j.spi.Adapter;
 import io.peft4j.spi.AdapterBuilder;
 import io.peft4j.spi.AttachContext;
 import io.peft4j.spi.PeftMethod;
 import io.peft4j.spi.PeftMethods;
+import io.peft4j.spi.Preparation;
 import io.peft4j.state.AdapterState;
 import io.peft4j.state.SavedAdapter;
 import java.nio.file.Path;
@@ -59,6 +61,30 @@ public final class HybridMethod implements PeftMethod {
   @Override
   public String keyPrefix() {
     return "";
+  }
+
+  /** Each part's method makes the base ready for it, in order. */
+  @Override
+  public Preparation prepare(Backbone base, PeftConfig config) {
+    HybridConfig.Builder own = HybridConfig.builder();
+    Map<String, NDArray> beginnings = new LinkedHashMap<>();
+    try {
+      ((HybridConfig) config)
+          .parts()
+          .forEach(
+              (name, part) -> {
+                Preparation prepared = PeftMethods.of(part).prepare(base, part);
+                PartKeys keys = new PartKeys(name, PeftMethods.of(prepared.config()));
+                prepared
+                    .beginnings()
+                    .forEach((key, array) -> beginnings.put(keys.outer(key), array));
+                own.part(name, prepared.config());
+              });
+      return new Preparation(own.build(), beginnings);
+    } catch (RuntimeException e) {
+      beginnings.values().forEach(NDArray::close);
+      throw e;
+    }
   }
 
   @Override
