@@ -31,6 +31,11 @@ public final class AdapterMethod implements PeftMethod {
   public AdapterMethod() {}
 
   @Override
+  public String keySpace() {
+    return "adapter_weights";
+  }
+
+  @Override
   public String name() {
     return AdapterConfig.NAME;
   }

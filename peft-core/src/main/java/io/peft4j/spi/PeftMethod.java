@@ -8,6 +8,7 @@ import io.peft4j.state.AdapterState;
 import io.peft4j.state.PeftDirectory;
 import io.peft4j.state.SavedAdapter;
 import java.nio.file.Path;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 
@@ -133,6 +134,15 @@ public interface PeftMethod {
    */
   default String keyPrefix() {
     return PeftDirectory.PREFIX;
+  }
+
+  /**
+   * What the state keys of this method lie under where an adapter is a part of a hybrid.
+   *
+   * @return a word without a dot, by default the method's name in lower case and {@code _weights}
+   */
+  default String keySpace() {
+    return name().toLowerCase(Locale.ROOT) + "_weights";
   }
 
   /**

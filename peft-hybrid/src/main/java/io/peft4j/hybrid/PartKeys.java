@@ -2,7 +2,6 @@ package io.peft4j.hybrid;
 
 import io.peft4j.AdapterStateException;
 import io.peft4j.spi.PeftMethod;
-import java.util.Locale;
 
 /** The state keys of one part, its own and the hybrid's, see {@link HybridConfig}. */
 final class PartKeys {
@@ -13,7 +12,7 @@ final class PartKeys {
   private final String own;
 
   PartKeys(String part, PeftMethod method) {
-    space = method.name().toLowerCase(Locale.ROOT) + "_weights." + part + ".";
+    space = method.keySpace() + "." + part + ".";
     own = method.keyPrefix();
   }
 
