@@ -75,12 +75,12 @@ final class FourBitWeightTest {
     }
   }
 
-  /** bitsandbytes has 0.0729 and 0.00847, to as many digits, over many values. */
+  /** Over many values: the two bounds are only two parts in ten thousand above the expectation. */
   @Test
   void errorsOnNormalValuesAreWithinTheKnownBounds() {
     double[] nested = errors(QuantType.NF4, true);
-    assertTrue(nested[0] < 0.07295, "mean absolute error " + nested[0]);
-    assertTrue(nested[1] < 0.008475, "mean squared error " + nested[1]);
+    assertTrue(nested[0] <= 0.0729, "mean absolute error " + nested[0]);
+    assertTrue(nested[1] <= 0.00847, "mean squared error " + nested[1]);
     assertTrue(errors(QuantType.NF4, false)[1] < errors(QuantType.FP4, false)[1]);
   }
 
@@ -89,7 +89,7 @@ final class FourBitWeightTest {
     try (GradMode off = GradMode.off();
         NDManager manager = NDManager.newBaseManager("PyTorch")) {
       manager.getEngine().setRandomSeed(1);
-      NDArray values = manager.randomNormal(new Shape(1024, 1024));
+      NDArray values = manager.randomNormal(new Shape(4096, 4096));
       BitsAndBytesConfig config =
           BitsAndBytesConfig.builder().type(type).doubleQuantization(nested).build();
       try (QuantizedTensor tensor =
