@@ -173,7 +173,7 @@ final class TrainConfigTest {
     String message = problem(LEAST.replace("method: lora", "method: lorra"));
     assertTrue(
         message.contains(
-            "method must be one of full, hybrid, ia3, lora, qlora, vera, was \"lorra\""),
+            "method must be one of bottleneck, full, hybrid, ia3, lora, qlora, vera, was \"lorra\""),
         message);
     assertTrue(problem(LEAST.replace("method: lora", "")).contains("method is needed"));
   }
@@ -205,7 +205,7 @@ final class TrainConfigTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "[lora, full] | the method of a part must be one of ia3, lora, qlora, vera, was \"full\"",
+        "[lora, full] | the method of a part must be one of bottleneck, ia3, lora, qlora, vera, was \"full\"",
         "[lora, hybrid] | must be one of",
         "[lora, lora] | are named 'lora'",
         "[3] | must be one of",
