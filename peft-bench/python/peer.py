@@ -75,7 +75,7 @@ def lora(name):
     return LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"])
 
 
-def lora_on_all(rank):
+def lora_on_all(rank=8):
     return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
 
 
@@ -137,7 +137,7 @@ def idle():
 
 
 def merge():
-    model = get_peft_model(base("llama"), lora_on_all(*(rank or [8]))).eval()
+    model = get_peft_model(base("llama"), lora_on_all()).eval()
     with torch.no_grad():
         for safe, name in ((False, "merge"), (True, "safe_merge")):
             seconds = in_turns(
@@ -152,7 +152,7 @@ def rows():
     count = 64
     for name in ("bert", "llama"):
         batch = inputs(name, count, 16)
-        for layers, config in (("qv", lora(name)), ("all", lora_on_all(8))):
+        for layers, config in (("qv", lora(name)), ("all", lora_on_all())):
             model = get_peft_model(base(name), config, adapter_name="row-0").eval()
             names = [f"row-{row}" for row in range(count)]
             for other in names[1:]:
@@ -176,7 +176,7 @@ def rows():
 def serve():
     """A request whose adapter is loaded, and one whose adapter is read from its directory first."""
     directory = ARGUMENTS.models / "tenants-python"
-    model = get_peft_model(base("llama"), lora_on_all(8), adapter_name="loaded").eval()
+    model = get_peft_model(base("llama"), lora_on_all(), adapter_name="loaded").eval()
     model.save_pretrained(directory)
     batch = inputs("llama", 1, 16)
 
@@ -228,7 +228,7 @@ def micro():
             model.set_adapter(name)
             seconds.append(time.perf_counter() - begin)
         add(f"switch.set_active.{loaded}.us", statistics.median(seconds[2:]) * 1e6)
-    for layers, config in (("qv", lora("llama")), ("all", lora_on_all(8))):
+    for layers, config in (("qv", lora("llama")), ("all", lora_on_all())):
         del model
         gc.collect()
         model = get_peft_model(base("llama"), config, adapter_name="first").eval()
@@ -293,7 +293,7 @@ def train_decoder(name, size, kind, recomputed):
     directory = ARGUMENTS.models / f"generate-{name}"
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[kind]
     plain = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="sdpa")
-    model = get_peft_model(plain, lora_on_all()).train()
+    model = get_peft_model(plain, lora_on_all(*rank)).train()
     if recomputed:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
