@@ -20,11 +20,13 @@ import org.jspecify.annotations.Nullable;
  */
 final class MergePlan {
   private final ModelLayout layout;
+  private final List<Member> members;
   private final List<Member> folded;
   private final Map<Member, String> live = new LinkedHashMap<>();
 
   private MergePlan(ModelLayout layout, List<Member> members) {
     this.layout = layout;
+    this.members = members;
     folded = new ArrayList<>(members);
     for (Member member : members) {
       String reason = notMergeable(member.adapter());
@@ -52,8 +54,9 @@ final class MergePlan {
 
   AdapterSet live() {
     AdapterSet set = AdapterSet.none();
-    for (Member member : live.keySet()) {
-      set = set.and(member.name(), member.strength());
+    // In the order in which all act: effects at one layer follow each other.
+    for (Member member : members) {
+      set = live.containsKey(member) ? set.and(member.name(), member.strength()) : set;
     }
     return set;
   }
@@ -73,8 +76,7 @@ final class MergePlan {
     for (Member member : folded) {
       for (Member other : live.keySet()) {
         for (LayerSpec layer : layout.layers()) {
-          if (member.adapter().layer(layer.slot()) != null
-              && other.adapter().layer(layer.slot()) != null) {
+          if (member.adapter().layer(layer.slot()) != null && touches(other.adapter(), layer)) {
             keep(member, layer.path() + " cannot be merged without '" + other.name() + "'");
             return true;
           }
@@ -82,6 +84,13 @@ final class MergePlan {
       }
     }
     return false;
+  }
+
+  /** Whether an adapter acts at a layer, or brings a copy of its weight or bias. */
+  private boolean touches(Adapter adapter, LayerSpec layer) {
+    return adapter.layer(layer.slot()) != null
+        || adapter.override(layout.parameterIndex(layer.weightName())) != null
+        || (layer.bias() && adapter.override(layout.parameterIndex(layer.biasName())) != null);
   }
 
   private @Nullable String notMergeable(Adapter adapter) {

@@ -116,11 +116,11 @@ final class Passes {
       LeasedAdapters adapters = source.lease(set);
       try {
         model.checkOpen();
-        return pass(set, copies, adapters, merging.leaseBase(), mode, options);
       } catch (RuntimeException e) {
         adapters.close();
         throw e;
       }
+      return pass(set, copies, adapters, merging.leaseBase(), mode, options);
     }
     synchronized (model) {
       model.checkOpen();
@@ -129,12 +129,14 @@ final class Passes {
       if (asMerged && mode.gradients()) {
         throw new AdapterStateException("adapters " + set + " are merged: unmerge before training");
       }
-      WeightSnapshot weights = asMerged ? backbone.weights().lease() : merging.leaseBase();
       AdapterSet acting = asMerged ? merging.live() : set;
-      return pass(acting, copies, model.lease(acting), weights, mode, options);
+      LeasedAdapters adapters = model.lease(acting);
+      WeightSnapshot weights = asMerged ? backbone.weights().lease() : merging.leaseBase();
+      return pass(acting, copies, adapters, weights, mode, options);
     }
   }
 
+  /** Takes over both leases, also if it fails. */
   private static PassLease pass(
       AdapterSet set,
       int copies,
@@ -142,8 +144,14 @@ final class Passes {
       WeightSnapshot weights,
       ForwardMode mode,
       TrainingOptions options) {
-    RowOrder rows = set.rows().isEmpty() ? null : new RowOrder(set.rows(), copies, adapters);
-    List<Segment> segments = rows == null ? List.of(adapters.segment()) : rows.segments();
-    return new AdaptedPass(new Pass(weights, segments, mode.dropout(), options), adapters, rows);
+    try {
+      RowOrder rows = set.rows().isEmpty() ? null : new RowOrder(set.rows(), copies, adapters);
+      List<Segment> segments = rows == null ? List.of(adapters.segment()) : rows.segments();
+      return new AdaptedPass(new Pass(weights, segments, mode.dropout(), options), adapters, rows);
+    } catch (RuntimeException | Error e) {
+      adapters.close();
+      weights.close();
+      throw e;
+    }
   }
 }

@@ -83,6 +83,10 @@ public final class AdapterConfig implements PeftConfig {
     reduction = BottleneckKeys.reduction(keys);
     nonLinearity = BottleneckKeys.nonLinearity(keys);
     scaling = BottleneckKeys.scaling(keys);
+    if (scaling.kind() == Scaling.Kind.FIXED) {
+      // AdapterHub takes no whole number without a point.
+      ((ObjectNode) json.get(CONFIG)).put("scaling", scaling.factor());
+    }
     residual = BottleneckKeys.residual(keys);
     leaveOut = Set.copyOf(new HashSet<>(keys.integers(BottleneckKeys.LEAVE_OUT)));
     dropout = keys.fraction(BottleneckKeys.DROPOUT);

@@ -15,6 +15,7 @@ import io.peft4j.state.PeftDirectory;
 import io.peft4j.state.SafeTensors;
 import io.peft4j.state.SafeTensorsWriter;
 import io.peft4j.state.SavedAdapter;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -112,13 +113,25 @@ final class AdapterHubDirectory {
                 adapter.add(SafeTensorsWriter.Entry.of(named, array));
               }
             });
-    if (!head.isEmpty()) {
+    if (head.isEmpty()) {
+      // What an adapter saved here before had for a head is none of this one's.
+      delete(directory.resolve(HEAD));
+      delete(directory.resolve(HEAD_CONFIG));
+    } else {
       SafeTensorsWriter.write(directory.resolve(HEAD), head, Map.of("format", "pt"));
       AtomicFiles.writeString(
           directory.resolve(HEAD_CONFIG), Json.toPythonString(headConfig(config)));
     }
     SafeTensorsWriter.write(directory.resolve(TENSORS), adapter, Map.of("format", "pt"));
     AtomicFiles.writeString(directory.resolve(PeftDirectory.CONFIG), Json.toPythonString(config));
+  }
+
+  private static void delete(Path file) {
+    try {
+      Files.deleteIfExists(file);
+    } catch (IOException e) {
+      throw new PeftException("cannot delete " + file + ": " + e.getMessage(), e);
+    }
   }
 
   /** Says which model it was by AdapterHub's keys, where it is known by PEFT's. */

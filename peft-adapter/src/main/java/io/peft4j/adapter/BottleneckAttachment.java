@@ -186,12 +186,14 @@ final class BottleneckAttachment {
     return array;
   }
 
-  /** The saved tensor, or zeros; zeros too if the saved one does not fit, which is told later. */
+  /** The saved tensor, or zeros; one zero if the saved one does not fit, which is told later. */
   private NDArray parameter(String key, Shape shape) {
     NDArray array = saved == null ? null : saved.require(key, shape);
+    // A file says what shapes are wanted: nothing is allocated for those that it has no tensors of.
+    Shape made = saved == null ? shape : new Shape(1);
     return adapter.parameter(
         PeftDirectory.PREFIX + key,
-        array == null ? context.manager().zeros(shape, DataType.FLOAT32) : array);
+        array == null ? context.manager().zeros(made, DataType.FLOAT32) : array);
   }
 
   /**

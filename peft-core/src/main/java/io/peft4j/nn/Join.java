@@ -49,7 +49,8 @@ public final class Join {
   public NDArray forward(Pass pass, NDArray h, NDArray x) {
     List<Segment> segments = pass.segments();
     if (isPlain(pass)) {
-      return normalise(pass, h.add(x));
+      NDArray sum = h.add(x);
+      return norm == null ? sum : norm.forward(pass, sum);
     }
     if (segments.size() == 1) {
       return forward(pass, segments.get(0), h, x);
@@ -65,7 +66,7 @@ public final class Join {
   /** Adapters act one after the other; the last one ends the join. */
   private NDArray forward(Pass pass, Segment segment, NDArray h, NDArray x) {
     JoinAdapter last = null;
-    JoinCall call = new JoinCall(h, x, sum -> normalise(pass, sum), 1, pass.dropout());
+    JoinCall call = new JoinCall(h, x, sum -> normalise(pass, segment, sum), 1, pass.dropout());
     for (int i = 0; i < segment.adapters().size(); i++) {
       JoinAdapter adapter = segment.adapters().get(i).join(path);
       if (adapter != null) {
@@ -73,7 +74,7 @@ public final class Join {
         last = adapter;
       }
     }
-    return last == null ? normalise(pass, h.add(x)) : last.finish(call);
+    return last == null ? normalise(pass, segment, h.add(x)) : last.finish(call);
   }
 
   /**
@@ -86,7 +87,8 @@ public final class Join {
     return pass.segments().stream().noneMatch(segment -> segment.joins(path));
   }
 
-  private NDArray normalise(Pass pass, NDArray sum) {
-    return norm == null ? sum : norm.forward(pass, sum);
+  /** Of the rows of one segment alone, which may have a norm of its own. */
+  private NDArray normalise(Pass pass, Segment segment, NDArray sum) {
+    return norm == null ? sum : norm.forward(pass, segment, sum);
   }
 }

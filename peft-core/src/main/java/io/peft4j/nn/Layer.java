@@ -74,7 +74,8 @@ public abstract class Layer {
     return NDArrays.concat(parts);
   }
 
-  private NDArray forward(Pass pass, Segment segment, NDArray x) {
+  /** Computes rows that are all of one segment. */
+  final NDArray forward(Pass pass, Segment segment, NDArray x) {
     Weight weight = weight(pass, segment);
     NDArray bias = bias(pass, segment);
     return adapt(pass, segment, x, weight, bias, compute(x, weight, bias));

@@ -38,7 +38,7 @@ import java.util.Map;
  *
  * <pre>
  * key       = namespace "." part "." rest
- * namespace = the method's name in lower case, "_weights": lora_weights, ia3_weights, ...
+ * namespace = the method's key space, "_weights": lora_weights, adapter_weights, ia3_weights, ...
  * part      = one or more of A-Z a-z 0-9 _ -
  * rest      = the part's own state key, without the prefix that its method puts before paths
  *             (base_model.model. for the methods of Hugging Face PEFT)

@@ -3,6 +3,7 @@ package io.peft4j.hybrid;
 import ai.djl.ndarray.NDArray;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.peft4j.AdapterStateException;
+import io.peft4j.InvalidConfigException;
 import io.peft4j.PeftConfig;
 import io.peft4j.nn.Backbone;
 import io.peft4j.spi.Adapter;
@@ -15,6 +16,7 @@ import io.peft4j.state.AdapterState;
 import io.peft4j.state.SavedAdapter;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -66,6 +68,20 @@ public final class HybridMethod implements PeftMethod {
   /** Each part's method makes the base ready for it, in order. */
   @Override
   public Preparation prepare(Backbone base, PeftConfig config) {
+    // A second would find the base that the first has made, not the one it asks for.
+    List<String> preparing =
+        ((HybridConfig) config)
+            .parts().entrySet().stream()
+                .filter(part -> !PeftMethods.of(part.getValue()).baseSettings().isEmpty())
+                .map(Map.Entry::getKey)
+                .toList();
+    if (preparing.size() > 1) {
+      throw new InvalidConfigException(
+          "one part of a hybrid can make the base ready for itself, by quantizing it for example;"
+              + " here "
+              + preparing
+              + " would: let one be qlora and the others lora");
+    }
     HybridConfig.Builder own = HybridConfig.builder();
     Map<String, NDArray> beginnings = new LinkedHashMap<>();
     try {

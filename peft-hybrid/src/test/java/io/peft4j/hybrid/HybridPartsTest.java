@@ -18,8 +18,10 @@ import io.peft4j.Peft;
 import io.peft4j.PeftModel;
 import io.peft4j.TrainableParameter;
 import io.peft4j.ia3.Ia3Config;
+import io.peft4j.lora.LoraBias;
 import io.peft4j.lora.LoraConfig;
 import io.peft4j.testkit.TestNetwork;
+import io.peft4j.testkit.TinyNetwork;
 import io.peft4j.torch.GradMode;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -110,6 +112,47 @@ final class HybridPartsTest {
       assertArrayEquals(output("nudge"), model.forward(network.inputs(step)).head().toFloatArray());
     }
     assertFalse(Arrays.equals(output("nudge"), output("default")));
+  }
+
+  @Test
+  void rowsHaveTheNormsThatGoWithTheirOwnAdapters() {
+    LoraConfig biases =
+        LoraConfig.builder().rank(2).targetModules("mix").bias(LoraBias.ALL).build();
+    model.addAdapter(
+        "own", HybridConfig.builder().part("join", NUDGE).part("lora", biases).build());
+    randomise(model, "own", 5);
+    float[] own = output("own");
+    float[] plain = output();
+    int width = TinyNetwork.CLASSES;
+    String[] rows = new String[own.length / width];
+    Arrays.fill(rows, "own");
+    rows[rows.length - 1] = AdapterSet.BASE;
+    float[] mixed = output(AdapterSet.rows(rows));
+    int last = own.length - width;
+    assertArrayEquals(Arrays.copyOf(own, last), Arrays.copyOf(mixed, last), 1e-5f);
+    assertArrayEquals(
+        Arrays.copyOfRange(plain, last, plain.length),
+        Arrays.copyOfRange(mixed, last, mixed.length),
+        1e-5f);
+  }
+
+  @Test
+  void whatStaysLiveActsInTheOrderOfTheParts() {
+    Ia3Config scaled = Ia3Config.builder().feedforwardModules().targetModules("down").build();
+    // A bias at a layer that has none cannot be merged, and keeps the vector before it live too.
+    LoraConfig biased = LoraConfig.builder().rank(2).targetModules("down").loraBias(true).build();
+    model.addAdapter(
+        "own",
+        HybridConfig.builder()
+            .part("vector", scaled)
+            .part("biased", biased)
+            .part("folded", LIKE_LORA)
+            .build());
+    randomise(model, "own", 7);
+    float[] before = output("own");
+    MergeReport report = model.merge(AdapterSet.of("own"), true);
+    assertEquals(List.of("own/folded"), report.folded());
+    assertArrayEquals(before, output("own"), 1e-5f);
   }
 
   @Test

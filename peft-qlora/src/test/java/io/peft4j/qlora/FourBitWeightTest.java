@@ -21,8 +21,8 @@ final class FourBitWeightTest {
 
   @Test
   void fewRowsGiveTheProductOfTheUnpackedMatrix() {
-    try (GradMode off = GradMode.off();
-        NDManager manager = NDManager.newBaseManager("PyTorch");
+    try (NDManager manager = NDManager.newBaseManager("PyTorch");
+        GradMode off = GradMode.off();
         FourBitWeight weight = weight(manager, QuantType.NF4, new Shape(96, 128))) {
       NDArray bias = manager.randomNormal(new Shape(96));
       // One token, the tokens of a short prompt, two rows; the last is too many for the kernel.
@@ -60,8 +60,8 @@ final class FourBitWeightTest {
 
   @Test
   void freesWhatItMakes() {
-    try (GradMode off = GradMode.off();
-        NDManager manager = NDManager.newBaseManager("PyTorch");
+    try (NDManager manager = NDManager.newBaseManager("PyTorch");
+        GradMode off = GradMode.off();
         FourBitWeight weight = weight(manager, QuantType.NF4, new Shape(16, 64))) {
       NDArray x = manager.randomNormal(new Shape(1, 64));
       int arrays = manager.getManagedArrays().size();
@@ -86,8 +86,8 @@ final class FourBitWeightTest {
 
   /** Mean absolute and mean squared error. */
   private static double[] errors(QuantType type, boolean nested) {
-    try (GradMode off = GradMode.off();
-        NDManager manager = NDManager.newBaseManager("PyTorch")) {
+    try (NDManager manager = NDManager.newBaseManager("PyTorch");
+        GradMode off = GradMode.off()) {
       manager.getEngine().setRandomSeed(1);
       NDArray values = manager.randomNormal(new Shape(4096, 4096));
       BitsAndBytesConfig config =

@@ -107,8 +107,11 @@ record LayerNames(String path, LayerConfig config) {
     if (options.outerNorms()) {
       layout.norm(outputNorm(), hidden, false);
     }
-    layout.join(path + ".self_attn", hidden, JoinKind.ATTENTION, false);
-    layout.join(path + ".mlp", hidden, JoinKind.FEED_FORWARD, false);
+    // AdapterHub acts before an outer norm, and a join here is after it.
+    if (!options.outerNorms()) {
+      layout.join(path + ".self_attn", hidden, JoinKind.ATTENTION, false);
+      layout.join(path + ".mlp", hidden, JoinKind.FEED_FORWARD, false);
+    }
   }
 
   private void describeOutput(ModelLayout.Builder layout) {
