@@ -46,8 +46,8 @@ final class FourBitWeightTest {
 
   @Test
   void productsThatARecordedPassNeedsAreTheEngines() {
-    try (GradMode on = GradMode.on();
-        NDManager manager = NDManager.newBaseManager("PyTorch");
+    try (NDManager manager = NDManager.newBaseManager("PyTorch");
+        GradMode on = GradMode.on();
         FourBitWeight weight = weight(manager, QuantType.FP4, new Shape(8, 64))) {
       NDArray x = manager.randomNormal(new Shape(1, 64));
       x.setRequiresGradient(true);
