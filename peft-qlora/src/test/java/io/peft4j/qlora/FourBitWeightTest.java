@@ -75,12 +75,15 @@ final class FourBitWeightTest {
     }
   }
 
-  /** Over many values: the two bounds are only two parts in ten thousand above the expectation. */
+  /**
+   * bitsandbytes' bytes have 0.0729 and 0.00847, to as many digits: samples of a million values and
+   * more give 0.07287 to 0.07291.
+   */
   @Test
   void errorsOnNormalValuesAreWithinTheKnownBounds() {
     double[] nested = errors(QuantType.NF4, true);
-    assertTrue(nested[0] <= 0.0729, "mean absolute error " + nested[0]);
-    assertTrue(nested[1] <= 0.00847, "mean squared error " + nested[1]);
+    assertTrue(nested[0] < 0.07295, "mean absolute error " + nested[0]);
+    assertTrue(nested[1] < 0.008475, "mean squared error " + nested[1]);
     assertTrue(errors(QuantType.NF4, false)[1] < errors(QuantType.FP4, false)[1]);
   }
 
@@ -89,7 +92,7 @@ final class FourBitWeightTest {
     try (NDManager manager = NDManager.newBaseManager("PyTorch");
         GradMode off = GradMode.off()) {
       manager.getEngine().setRandomSeed(1);
-      NDArray values = manager.randomNormal(new Shape(4096, 4096));
+      NDArray values = manager.randomNormal(new Shape(1024, 1024));
       BitsAndBytesConfig config =
           BitsAndBytesConfig.builder().type(type).doubleQuantization(nested).build();
       try (QuantizedTensor tensor =
